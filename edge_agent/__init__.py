@@ -1,0 +1,3 @@
+"""The agent of one EdgeWhisk node: a Lean OpenWhisk in one small process."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Where events come from and go to: sources fire a sink and know no engine."""

@@ -1,0 +1,97 @@
+"""What a source of events is handed and what it offers.
+
+A *source* watches the world (a broker, a pin, a clock) for its *subscriptions*, each of
+which belongs to one trigger (on a node) or one mapping entry (in the bridge). What it
+sees becomes an `Event`, which it hands to a `Sink`; only when the sink's future says
+KEPT or UNWANTED may the source give its receipt (the PUBACK). `Sink` is the node's
+engine or the bridge's fleet: the source cannot tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened. `subscription` is the id it was asked for under.
+
+    `payload` is the JSON text of an object; `origin` says where from, for logs
+    (`mqtt:sensors/kitchen/temp`).
+    """
+
+    subscription: str
+    payload: bytes
+    origin: str
+
+
+class Receipt(StrEnum):
+    """What became of an event."""
+
+    #: Committed to disk (or accepted by a node that did): acknowledge.
+    KEPT = "kept"
+    #: Nothing wants it (no active rule): acknowledge and count.
+    UNWANTED = "unwanted"
+    #: No room or no node now: do not acknowledge, offer it again later.
+    REFUSED = "refused"
+
+
+class Sink(Protocol):
+    """Takes events. Never raises; the future never fails."""
+
+    def __call__(self, event: Event) -> asyncio.Future[Receipt]: ...
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """What one trigger asked of a feed: its id (`ns/trigger`) and its parameters."""
+
+    id: str
+    namespace: str
+    feed: str
+    config: dict[str, Any]
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """A result on its way to a topic; kept in the outbox until it is acknowledged."""
+
+    id: str
+    broker: str
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+
+
+class SourceState(Protocol):
+    """A source's durable memory; `store` implements it and `app` hands it over.
+
+    The coroutines return when the change is on disk.
+    """
+
+    def subscriptions(self, feed: str) -> list[Subscription]: ...
+
+    async def save(self, subscription: Subscription) -> None: ...
+
+    async def forget(self, subscription_id: str) -> None: ...
+
+    async def outbox(self) -> list[Outgoing]:
+        """What was published before and never acknowledged."""
+        ...
+
+    def sent(self, outgoing_id: str) -> None:
+        """Delete from the outbox, lazily."""
+        ...
+
+
+class Source(Protocol):
+    """A source. `health` is what `/edge/v1/node` shows of it, JSON-ready."""
+
+    async def run(self) -> None:
+        """Watch until cancelled. A world that is down is retried, never raised."""
+        ...
+
+    def health(self) -> Mapping[str, Any]: ...

@@ -1,0 +1,268 @@
+"""Activations: what a run said, what that means, and the record of it.
+
+Three steps, all pure: a sandbox reports what the runtime *said* (`Said`), `read_init`
+and `read_run` tell what it means to the caller (`Response`, c.2 of the contract), and
+`make_record` writes it down (b.6).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from edge_agent.model.entities import KeyValue, Wire
+from edge_agent.model.limits import MEBIBYTE
+
+
+class Status(IntEnum):
+    """`statusCode` of summaries, logs of triggers and user events (B30)."""
+
+    SUCCESS = 0
+    APPLICATION_ERROR = 1
+    DEVELOPER_ERROR = 2
+    WHISK_ERROR = 3
+
+    @property
+    def text(self) -> str:
+        return _STATUS_TEXT[self]
+
+
+_STATUS_TEXT = (
+    "success",
+    "application error",
+    "action developer error",
+    "whisk internal error",
+)
+
+
+class StartKind(StrEnum):
+    """How the sandbox of a run was had (D11)."""
+
+    WARM = "warm"
+    PREWARMED = "prewarmed"
+    COLD = "cold"
+
+
+class Cause(StrEnum):
+    """Why a sandbox gave no answer."""
+
+    EXITED = "exited"
+    TIMED_OUT = "timed out"
+    OUT_OF_MEMORY = "out of memory"
+    TOO_LONG = "too long"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The runtime answered: `body` is JSON text; `ok` is its 2xx."""
+
+    body: bytes
+    ok: bool = True
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """The runtime gave no usable answer. `size` is the length of one TOO_LONG.
+
+    `start` is what could be kept of an answer that was too long.
+    """
+
+    cause: Cause
+    size: int = 0
+    start: bytes = b""
+
+
+Said = Answer | Gone
+
+
+class Response(Wire, kw_only=True):
+    """`response` of a record (B29); `result` is JSON text, passed through as it is."""
+
+    status: str
+    success: bool
+    result: Raw
+    size: int | UnsetType = UNSET
+
+    @property
+    def code(self) -> Status:
+        return Status(_STATUS_TEXT.index(self.status))
+
+
+def success(result: bytes, *, size: int | UnsetType = UNSET) -> Response:
+    return Response(status=_STATUS_TEXT[0], success=True, result=Raw(result), size=size)
+
+
+def failure(status: Status, error: Any, *, size: int | UnsetType = UNSET) -> Response:
+    """A response `{"error": error}`; `error` is any JSON value (A83)."""
+    result = Raw(msgspec.json.encode({"error": error}))
+    return Response(status=status.text, success=False, result=result, size=size)
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
+_ARRAY = msgspec.json.Decoder(list[Raw])
+
+
+def read_init(said: Said, *, timeout_ms: int, response_limit: int) -> Response | None:
+    """None when the runtime is ready, else the developer error of C13-C15."""
+    developer = Status.DEVELOPER_ERROR
+    match said:
+        case Answer(ok=True):
+            return None
+        case Answer(body=body):
+            error = _error_field(body)
+            if error is not None:
+                return failure(developer, error)
+            text = body.decode(errors="replace")
+            return failure(
+                developer, f"The action failed during initialization: {text}"
+            )
+        case Gone(cause=Cause.TIMED_OUT):
+            text = (
+                f"The action exceeded its time limits of {timeout_ms} milliseconds "
+                "during initialization."
+            )
+            return failure(developer, text)
+        case Gone(cause=Cause.EXITED):
+            return failure(
+                developer, "The action did not initialize and exited unexpectedly."
+            )
+        case gone:
+            return failure(developer, _gone_text(gone, limit=response_limit))
+
+
+def read_run(
+    said: Said, *, timeout_ms: int, response_limit: int = MEBIBYTE
+) -> Response:
+    """What a run's answer means (C7-C12, C15, C16)."""
+    developer = Status.DEVELOPER_ERROR
+    match said:
+        case Answer(ok=True, body=body):
+            return _read_result(body, response_limit)
+        case Answer(body=body):
+            error = _error_field(body)
+            return failure(
+                developer,
+                _invalid(body) if error is None else error,
+                size=len(body),
+            )
+        case Gone(cause=Cause.TIMED_OUT):
+            return failure(
+                developer,
+                f"The action exceeded its time limits of {timeout_ms} milliseconds.",
+            )
+        case Gone(cause=Cause.TOO_LONG) as gone:
+            return failure(
+                Status.APPLICATION_ERROR, _gone_text(gone, limit=response_limit)
+            )
+        case gone:
+            return failure(developer, _gone_text(gone, limit=response_limit))
+
+
+def _read_result(body: bytes, limit: int) -> Response:
+    if len(body) > limit:
+        gone = Gone(Cause.TOO_LONG, len(body), body[:limit])
+        return failure(Status.APPLICATION_ERROR, _gone_text(gone, limit=limit))
+    try:
+        fields = _OBJECT.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _read_array(body)
+    if "error" not in fields:
+        return success(body, size=len(body))
+    # A67a: of a failed result only `error` is kept; the size counts the whole.
+    only = b'{"error":%b}' % bytes(fields["error"])
+    return Response(
+        status=_STATUS_TEXT[Status.APPLICATION_ERROR],
+        success=False,
+        result=Raw(only),
+        size=len(body),
+    )
+
+
+def _read_array(body: bytes) -> Response:
+    try:
+        _ARRAY.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return failure(Status.DEVELOPER_ERROR, _invalid(body), size=len(body))
+    return success(body, size=len(body))
+
+
+def _error_field(body: bytes) -> Raw | None:
+    try:
+        return _OBJECT.decode(body).get("error")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _invalid(body: bytes) -> str:
+    text = body.decode(errors="replace")
+    return f"The action did not produce a valid JSON or JSON Array response: {text}"
+
+
+def _gone_text(gone: Gone, *, limit: int) -> str:
+    match gone.cause:
+        case Cause.OUT_OF_MEMORY:
+            return "The action exhausted its memory and was aborted."
+        case Cause.TOO_LONG:
+            start = gone.start.decode(errors="ignore")
+            return (
+                "The action produced a response that exceeded the allowed length: "
+                f"{gone.size} > {limit} bytes. The truncated response was: {start}"
+            )
+        case _:
+            return (
+                "The action did not produce a valid response and exited unexpectedly."
+            )
+
+
+class ActivationRecord(Wire, kw_only=True):
+    """One activation (B28); `start` and `end` in epoch ms, `duration` in ms."""
+
+    namespace: str
+    name: str
+    version: str
+    subject: str
+    activation_id: str
+    start: int
+    response: Response
+    end: int | UnsetType = UNSET
+    duration: int | UnsetType = UNSET
+    cause: str | UnsetType = UNSET
+    logs: list[str] = []
+    annotations: list[KeyValue] = []
+    publish: bool = False
+
+    def annotation(self, key: str) -> Any:
+        return next((a.value for a in self.annotations if a.key == key), None)
+
+
+class ActivationSummary(Wire, kw_only=True):
+    """List item (B31)."""
+
+    namespace: str
+    name: str
+    version: str
+    publish: bool
+    annotations: list[KeyValue]
+    activation_id: str
+    start: int
+    status_code: int
+    end: int | UnsetType = UNSET
+    duration: int | UnsetType = UNSET
+    cause: str | UnsetType = UNSET
+
+
+def summary(record: ActivationRecord) -> ActivationSummary:
+    return ActivationSummary(
+        namespace=record.namespace,
+        name=record.name,
+        version=record.version,
+        publish=record.publish,
+        annotations=record.annotations,
+        activation_id=record.activation_id,
+        start=record.start,
+        status_code=int(record.response.code),
+        end=record.end,
+        duration=record.duration,
+        cause=record.cause,
+    )

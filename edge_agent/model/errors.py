@@ -1,0 +1,150 @@
+"""Every error that may leave a room, and the HTTP status it means.
+
+EdgeWhiskError
+├── SettingsError              the settings file or a command line is wrong
+├── RequestError               the caller is at fault; `status` is the HTTP status
+│   ├── BadRequest             400
+│   │   ├── MalformedContent   400, contract A58
+│   │   └── MalformedQuery     400, contract A60
+│   ├── Unauthorized           401
+│   ├── Forbidden              403
+│   ├── NotFound               404
+│   ├── Conflict               409
+│   ├── TooLarge               413
+│   ├── UnsupportedMediaType   415
+│   └── TooManyRequests        429
+└── Unavailable                503: we cannot take it now, nothing was accepted
+
+The texts are the contract's (section a.5) word for word. A failing *action* is
+never one of these: it is data in its activation record.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EdgeWhiskError(Exception):
+    """Root of our own errors."""
+
+
+class SettingsError(EdgeWhiskError):
+    """A setting is wrong; the text names the key and what is allowed."""
+
+
+class RequestError(EdgeWhiskError):
+    """The caller is at fault; `str(error)` is the answer's `error` text."""
+
+    status: ClassVar[int] = 400
+    #: False where upstream refuses before its CORS headers are added (A6).
+    cors: bool = True
+
+
+class BadRequest(RequestError):
+    pass
+
+
+class MalformedContent(BadRequest):
+    """A58: the body is not what the route takes."""
+
+    cors = False
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"The request content was malformed:\n{detail}")
+        self.detail = detail
+
+
+class MalformedQuery(BadRequest):
+    """A60: a query parameter has a value that cannot be."""
+
+    cors = False
+
+    def __init__(self, parameter: str, detail: str) -> None:
+        super().__init__(f"The query parameter '{parameter}' was malformed:\n{detail}")
+        self.parameter = parameter
+
+
+class IllegalName(BadRequest):
+    """A61: an entity name, namespace or activation id that cannot be."""
+
+    cors = False
+
+
+class Unauthorized(RequestError):
+    status = 401
+    cors = False
+
+
+class Forbidden(RequestError):
+    """A52: names what may not be reached."""
+
+    status = 403
+
+    def __init__(self, *names: str) -> None:
+        listed = "', '".join(names)
+        super().__init__(
+            f"The supplied authentication is not authorized to access '{listed}'."
+        )
+
+
+class NotFound(RequestError):
+    """A53, or A53a when the package's name is given."""
+
+    status = 404
+
+    def __init__(self, name: str | None = None, *, text: str | None = None) -> None:
+        named = f" '{name}'" if name else ""
+        super().__init__(text or f"The requested resource{named} does not exist.")
+
+
+class NoRoute(RequestError):
+    """A62: no such path, or not with this method."""
+
+    status = 404
+    cors = False
+
+    def __init__(self) -> None:
+        super().__init__("The requested resource could not be found.")
+
+
+class Conflict(RequestError):
+    status = 409
+
+
+class TooLarge(RequestError):
+    """A56, A56a: `what` is `Request`, `exec`, `parameters` or `annotations`."""
+
+    status = 413
+
+    def __init__(self, what: str, *, size: int, limit: int) -> None:
+        super().__init__(f"{what} larger than allowed: {size} > {limit} bytes.")
+
+
+class UnsupportedMediaType(RequestError):
+    """A72."""
+
+    status = 415
+    cors = False
+
+    def __init__(self, content_type: str) -> None:
+        super().__init__(
+            f"The request's Content-Type [{content_type}] is not supported. "
+            "Expected:\napplication/json"
+        )
+
+
+class TooManyRequests(RequestError):
+    status = 429
+
+
+class Unavailable(EdgeWhiskError):
+    """A75: queue, inbox or disk is full, or the agent is stopping."""
+
+    status: ClassVar[int] = 503
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(
+            "The server is currently unavailable "
+            "(because it is overloaded or down for maintenance)."
+        )
+        self.reason = reason

@@ -1,0 +1,147 @@
+"""A job: one activation on its way from acceptance to its record.
+
+These are msgspec structs rather than dataclasses: one of each is made per activation,
+and a frozen dataclass of ten fields takes ten times as long to build.
+"""
+
+from __future__ import annotations
+
+
+import msgspec
+from msgspec import UNSET
+
+from edge_agent.model.activations import (
+    ActivationRecord,
+    Response,
+    StartKind,
+    Status,
+    failure,
+)
+from edge_agent.model.entities import Action, KeyValue
+from edge_agent.model.names import FullName
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who calls: one subject in one namespace, with its plain key (F1, F3)."""
+
+    subject: str
+    namespace: str
+    uuid: str
+    key: str
+
+    def __repr__(self) -> str:
+        return f"Identity({self.subject}, {self.namespace}, {self.uuid}, key=***)"
+
+    @property
+    def auth(self) -> str:
+        """`uuid:key`, what `AUTH` and `__OW_API_KEY` hold."""
+        return f"{self.uuid}:{self.key}"
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What the pool runs.
+
+    `arguments` is the JSON text of the run's value; `environment` the init
+    parameters as C2 makes them; `accepted_ns` is monotonic, `accepted_ms` wall time.
+    """
+
+    activation_id: str
+    action: Action
+    identity: Identity
+    arguments: bytes
+    accepted_ns: int
+    accepted_ms: int
+    transaction_id: str
+    environment: dict[str, str] = {}
+    blocking: bool = False
+    binding: FullName | None = None
+    cause: str | None = None
+
+    @property
+    def revision(self) -> tuple[str, str, str, int]:
+        """Equal for two jobs that may share a warm sandbox (D6, D9)."""
+        action = self.action
+        return (
+            self.identity.namespace,
+            f"{action.namespace}/{action.name}",
+            action.version,
+            action.updated,
+        )
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job ended; times in ms. `init_ms` is None on a warm start (B40)."""
+
+    response: Response
+    start_ms: int
+    wait_ms: int
+    run_ms: int
+    start: StartKind
+    init_ms: int | None = None
+    timed_out: bool = False
+    logs: tuple[str, ...] = ()
+    level: str = ""
+
+
+def make_record(job: Job, finished: Finished) -> ActivationRecord:
+    """The record of a finished job (B28-B44)."""
+    duration = finished.run_ms + (finished.init_ms or 0)
+    return ActivationRecord(
+        namespace=job.identity.namespace,
+        name=job.action.name,
+        version=job.action.version,
+        subject=job.identity.subject,
+        activation_id=job.activation_id,
+        start=finished.start_ms,
+        end=finished.start_ms + duration,
+        duration=duration,
+        cause=job.cause or UNSET,
+        response=finished.response,
+        logs=list(finished.logs),
+        annotations=_annotations(job, finished),
+    )
+
+
+def _annotations(job: Job, finished: Finished) -> list[KeyValue]:
+    action = job.action
+    found = [
+        KeyValue(key="path", value=f"{action.namespace}/{action.name}"),
+        KeyValue(key="waitTime", value=finished.wait_ms),
+        KeyValue(key="kind", value=action.exec.kind),
+        KeyValue(key="timeout", value=finished.timed_out),
+        KeyValue(key="limits", value=action.limits),
+    ]
+    if finished.level:
+        found.append(KeyValue(key="isolation", value=finished.level))
+    if finished.init_ms is not None:
+        found.append(KeyValue(key="initTime", value=finished.init_ms))
+    if job.binding is not None:
+        found.append(KeyValue(key="binding", value=str(job.binding)))
+    if job.cause is not None:
+        found.append(KeyValue(key="causedBy", value="sequence"))
+    return found
+
+
+def failed_record(
+    job: Job, status: Status, error: str, *, now_ms: int
+) -> ActivationRecord:
+    """The record of a job that never reached a sandbox (B46)."""
+    action = job.action
+    annotations = [
+        KeyValue(key="path", value=f"{action.namespace}/{action.name}"),
+        KeyValue(key="kind", value="unknown"),
+        KeyValue(key="limits", value=action.limits),
+    ]
+    return ActivationRecord(
+        namespace=job.identity.namespace,
+        name=action.name,
+        version=action.version,
+        subject=job.identity.subject,
+        activation_id=job.activation_id,
+        start=now_ms,
+        end=now_ms,
+        duration=0,
+        cause=job.cause or UNSET,
+        response=failure(status, error),
+        annotations=annotations,
+    )

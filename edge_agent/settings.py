@@ -1,0 +1,152 @@
+"""The settings of a node: one frozen tree, read from TOML once and handed down.
+
+Units are in the names. Every error names the key: `pool.memory_mb: Expected int >= 1`.
+The command line may override `server.host`, `server.port` and `data_dir`; secrets come
+from the data folder, never from here.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from edge_agent.model.errors import SettingsError
+from edge_agent.model.limits import SystemLimits
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Level = Literal["full", "namespaces", "rlimits"]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of a table of the file: unknown keys are errors."""
+
+
+class Server(Section, kw_only=True):
+    """Where the API listens. Port 0 lets the system choose; 3233 is OpenWhisk's."""
+
+    host: str = "127.0.0.1"
+    port: Port = 3233
+    request_timeout_s: Seconds = 65.0
+    body_bytes: Positive = 50 << 20
+    stop_timeout_s: Seconds = 20.0
+
+
+class Pool(Section, kw_only=True):
+    """How many sandboxes: the sum of their declared memory stays within memory_mb."""
+
+    memory_mb: Positive = 2048
+    idle_s: Seconds = 600.0
+    queue_jobs: Positive = 4096
+    queue_bytes: Positive = 64 << 20
+    prewarm: dict[str, int] = {}
+
+
+class Sandboxing(Section, kw_only=True):
+    """How code is held. `minimum_level`: refuse to start below it."""
+
+    minimum_level: Level = "namespaces"
+    network: Literal["auto", "host", "none"] = "auto"
+    tmp_mb: Positive = 64
+    processes: Positive = 256
+    open_files: Positive = 1024
+
+
+class Runtime(Section, kw_only=True):
+    """One language: its interpreter. Missing interpreters are left out, visibly."""
+
+    interpreter: str
+
+
+class Runtimes(Section, kw_only=True):
+    python: Runtime = Runtime(interpreter="/usr/bin/python3")
+    nodejs: Runtime = Runtime(interpreter="/usr/bin/node")
+
+
+class Store(Section, kw_only=True):
+    """Bounds of what is kept, and how often finished work is written."""
+
+    lazy_ms: Positive = 200
+    inbox_rows: Positive = 1_000_000
+    inbox_bytes: Positive = 1 << 30
+    records: Positive = 10_000
+    records_bytes: Positive = 64 << 20
+    records_age_s: Seconds = 7 * 86_400.0
+    pending_bytes: Positive = 64 << 20
+
+
+class Mqtt(Section, kw_only=True):
+    """The default broker (`host:port`), and how one connection behaves."""
+
+    broker: str = "127.0.0.1:1883"
+    keepalive_s: Positive = 30
+    receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 500
+    backoff_s: Seconds = 0.5
+    backoff_most_s: Seconds = 30.0
+
+
+class Logging(Section, kw_only=True):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class Settings(Section, kw_only=True):
+    """The whole tree; a table of the file for each field."""
+
+    node: str = ""
+    data_dir: str = "/var/lib/edgewhisk"
+    namespace: str = "guest"
+    server: Server = Server()
+    pool: Pool = Pool()
+    sandbox: Sandboxing = Sandboxing()
+    runtimes: Runtimes = Runtimes()
+    store: Store = Store()
+    mqtt: Mqtt = Mqtt()
+    logging: Logging = Logging()
+    limits: SystemLimits = SystemLimits()
+
+
+def load_settings(path: Path | None, **overrides: Any) -> Settings:
+    """Read `path` (the defaults when None) and lay `overrides` over it.
+
+    Args:
+        path: a TOML file.
+        overrides: top-level keys or tables, as dicts; None values are left out.
+
+    Raises:
+        SettingsError: the file cannot be read, is not TOML, or a key is wrong.
+    """
+    document = {} if path is None else _read_toml(path)
+    for key, value in overrides.items():
+        if isinstance(value, dict):
+            table = document.setdefault(key, {})
+            table.update({k: v for k, v in value.items() if v is not None})
+        elif value is not None:
+            document[key] = value
+    return parse_settings(document, source=str(path or "settings"))
+
+
+def parse_settings(document: dict[str, Any], *, source: str) -> Settings:
+    try:
+        return msgspec.convert(document, Settings)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{source}: {_with_key(str(error))}") from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from error
+
+
+def _with_key(text: str) -> str:
+    """`Expected int - at `$.a.b`` -> `a.b: Expected int`."""
+    detail, _, place = text.partition(" - at `")
+    key = place.rstrip("`").removeprefix("$").removeprefix(".")
+    return f"{key}: {detail}" if key else detail
