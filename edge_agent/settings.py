@@ -26,7 +26,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of a table of the file: unknown keys are errors."""
 
 
-class Server(Section, kw_only=True):
+class Server(Section, frozen=True, kw_only=True):
     """Where the API listens. Port 0 lets the system choose; 3233 is OpenWhisk's."""
 
     host: str = "127.0.0.1"
@@ -36,7 +36,7 @@ class Server(Section, kw_only=True):
     stop_timeout_s: Seconds = 20.0
 
 
-class Pool(Section, kw_only=True):
+class Pool(Section, frozen=True, kw_only=True):
     """How many sandboxes: the sum of their declared memory stays within memory_mb."""
 
     memory_mb: Positive = 2048
@@ -46,7 +46,7 @@ class Pool(Section, kw_only=True):
     prewarm: dict[str, int] = {}
 
 
-class Sandboxing(Section, kw_only=True):
+class Sandboxing(Section, frozen=True, kw_only=True):
     """How code is held. `minimum_level`: refuse to start below it."""
 
     minimum_level: Level = "namespaces"
@@ -56,18 +56,18 @@ class Sandboxing(Section, kw_only=True):
     open_files: Positive = 1024
 
 
-class Runtime(Section, kw_only=True):
+class Runtime(Section, frozen=True, kw_only=True):
     """One language: its interpreter. Missing interpreters are left out, visibly."""
 
     interpreter: str
 
 
-class Runtimes(Section, kw_only=True):
+class Runtimes(Section, frozen=True, kw_only=True):
     python: Runtime = Runtime(interpreter="/usr/bin/python3")
     nodejs: Runtime = Runtime(interpreter="/usr/bin/node")
 
 
-class Store(Section, kw_only=True):
+class Store(Section, frozen=True, kw_only=True):
     """Bounds of what is kept, and how often finished work is written."""
 
     lazy_ms: Positive = 200
@@ -79,7 +79,7 @@ class Store(Section, kw_only=True):
     pending_bytes: Positive = 64 << 20
 
 
-class Mqtt(Section, kw_only=True):
+class Mqtt(Section, frozen=True, kw_only=True):
     """The default broker (`host:port`), and how one connection behaves."""
 
     broker: str = "127.0.0.1:1883"
@@ -89,11 +89,11 @@ class Mqtt(Section, kw_only=True):
     backoff_most_s: Seconds = 30.0
 
 
-class Logging(Section, kw_only=True):
+class Logging(Section, frozen=True, kw_only=True):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
-class Settings(Section, kw_only=True):
+class Settings(Section, frozen=True, kw_only=True):
     """The whole tree; a table of the file for each field."""
 
     node: str = ""

@@ -76,7 +76,7 @@ class Gone(msgspec.Struct, frozen=True):
 Said = Answer | Gone
 
 
-class Response(Wire, kw_only=True):
+class Response(Wire, frozen=True, kw_only=True):
     """`response` of a record (B29); `result` is JSON text, passed through as it is."""
 
     status: str
@@ -215,7 +215,7 @@ def _gone_text(gone: Gone, *, limit: int) -> str:
             )
 
 
-class ActivationRecord(Wire, kw_only=True):
+class ActivationRecord(Wire, frozen=True, kw_only=True):
     """One activation (B28); `start` and `end` in epoch ms, `duration` in ms."""
 
     namespace: str
@@ -236,7 +236,7 @@ class ActivationRecord(Wire, kw_only=True):
         return next((a.value for a in self.annotations if a.key == key), None)
 
 
-class ActivationSummary(Wire, kw_only=True):
+class ActivationSummary(Wire, frozen=True, kw_only=True):
     """List item (B31)."""
 
     namespace: str

@@ -20,7 +20,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Base of what is sent and stored: frozen, camelCase on the wire."""
 
 
-class KeyValue(Wire, kw_only=True):
+class KeyValue(Wire, frozen=True, kw_only=True):
     """A parameter or an annotation (B3); `init` goes to the environment (C2)."""
 
     key: str
@@ -28,7 +28,7 @@ class KeyValue(Wire, kw_only=True):
     init: bool | UnsetType = UNSET
 
 
-class ActionLimits(Wire, kw_only=True):
+class ActionLimits(Wire, frozen=True, kw_only=True):
     """`timeout` in ms, `memory` and `logs` in MB (B9)."""
 
     timeout: int = 60_000
@@ -38,7 +38,7 @@ class ActionLimits(Wire, kw_only=True):
     instances: int | UnsetType = UNSET
 
 
-class Exec(Wire, kw_only=True):
+class Exec(Wire, frozen=True, kw_only=True):
     """How an action runs (B6-B8); which fields are set depends on `kind`."""
 
     kind: str
@@ -49,7 +49,7 @@ class Exec(Wire, kw_only=True):
     components: list[str] | UnsetType = UNSET
 
 
-class Entity(Wire, kw_only=True):
+class Entity(Wire, frozen=True, kw_only=True):
     """What all entities have (B1). `namespace` is `ns` or `ns/pkg`; `updated` in ms."""
 
     namespace: str
@@ -69,23 +69,23 @@ class Entity(Wire, kw_only=True):
         return next((a.value for a in self.annotations if a.key == key), None)
 
 
-class Action(Entity, kw_only=True):
+class Action(Entity, frozen=True, kw_only=True):
     exec: Exec
     parameters: list[KeyValue] = []
     limits: ActionLimits = ActionLimits()
 
 
-class Binding(Wire, kw_only=True):
+class Binding(Wire, frozen=True, kw_only=True):
     namespace: str
     name: str
 
 
-class Package(Entity, kw_only=True):
+class Package(Entity, frozen=True, kw_only=True):
     parameters: list[KeyValue] = []
     binding: Binding | None = None
 
 
-class Reference(Wire, kw_only=True):
+class Reference(Wire, frozen=True, kw_only=True):
     """A trigger or action as a rule names it (B25): `path` is `ns` or `ns/pkg`."""
 
     path: str
@@ -97,13 +97,13 @@ class Reference(Wire, kw_only=True):
         return FullName(namespace, self.name, package or None)
 
 
-class Trigger(Entity, kw_only=True):
+class Trigger(Entity, frozen=True, kw_only=True):
     """As stored. Its `rules` on the wire (B22) are derived from the rules."""
 
     parameters: list[KeyValue] = []
 
 
-class Rule(Entity, kw_only=True):
+class Rule(Entity, frozen=True, kw_only=True):
     """`active` is the rule's status; the wire says `"status":"active"` (B25)."""
 
     trigger: Reference

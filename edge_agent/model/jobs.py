@@ -6,7 +6,6 @@ and a frozen dataclass of ten fields takes ten times as long to build.
 
 from __future__ import annotations
 
-
 import msgspec
 from msgspec import UNSET
 
