@@ -1,0 +1,219 @@
+"""What every test may use: real agents, a guard for the loop, and honest skips.
+
+A marker whose tools are missing skips its tests; the end of the run lists each such
+marker with the command that enables it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+START_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 25.0
+SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # mosquitto lives there
+
+
+# --- agents -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A running `edge-agent run`; `log` is its stderr."""
+
+    url: str
+    key: str
+    system_key: str
+    pid: int
+    data: Path
+    log: Path
+    process: subprocess.Popen[str]
+
+    def stop(self) -> int:
+        """SIGTERM, then wait: the exit code. Killed when it does not stop in time."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """SIGKILL for the agent and what is left in its process group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.wait(STOP_TIMEOUT_S)
+
+
+AgentFactory = Callable[..., Agent]
+
+
+@pytest.fixture
+def agent_factory(tmp_path: Path) -> Iterator[AgentFactory]:
+    """`agent_factory(settings="[pool] ...", data=..., options=("--host", ...))`.
+
+    Every agent is a process of its own; all are stopped by SIGTERM at the end. Start
+    a second one on the first one's `data` to see a restart.
+    """
+    started: list[Agent] = []
+
+    def start(
+        *,
+        settings: str | None = None,
+        data: Path | None = None,
+        options: tuple[str, ...] = (),
+    ) -> Agent:
+        home = tmp_path / f"agent-{len(started)}"
+        home.mkdir()
+        file = home / "settings.toml"
+        file.write_text(_base_settings() if settings is None else settings)
+        agent = _start_agent(data or home / "data", file, home / "agent.log", options)
+        started.append(agent)
+        return agent
+
+    yield start
+    for agent in started:
+        agent.stop()
+
+
+@pytest.fixture
+def agent(agent_factory: AgentFactory) -> Agent:
+    """One real agent on a free port with its data below `tmp_path`."""
+    return agent_factory()
+
+
+def _base_settings() -> str:
+    level = "namespaces" if _bubblewrap_works() else "rlimits"
+    return f'[sandbox]\nminimum_level = "{level}"\n'
+
+
+def _start_agent(
+    data: Path, settings: Path, log: Path, options: tuple[str, ...]
+) -> Agent:
+    arguments = ["run", "--port", "0", "--print-json", "--data", str(data)]
+    command = [sys.executable, "-m", "edge_agent", *arguments]
+    command += ["--settings", str(settings), *options]
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        )
+    facts = json.loads(_first_line(process, log))
+    return Agent(
+        url=facts["url"],
+        key=facts["key"],
+        system_key=facts["system_key"],
+        pid=facts["pid"],
+        data=Path(facts["data"]),
+        log=log,
+        process=process,
+    )
+
+
+def _first_line(process: subprocess.Popen[str], log: Path) -> str:
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_S)
+    line = process.stdout.readline() if ready else ""
+    process.stdout.close()
+    if not line.startswith("{"):
+        process.kill()
+        code = process.wait()
+        pytest.fail(f"the agent did not start (exit {code}): {log.read_text()[-2000:]}")
+    return line
+
+
+# --- the loop -----------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def loop_guard(request: pytest.FixtureRequest) -> Iterator[BlockBuster | None]:
+    """Code of ours that blocks the event loop fails the test; tests may block it."""
+    test = getattr(request.node, "obj", None)
+    allowed = request.node.get_closest_marker("blocks_loop") is not None
+    if allowed or not inspect.iscoroutinefunction(test):
+        yield None
+        return
+    with blockbuster_ctx(["edge_agent", "controller"]) as guard:
+        yield guard
+
+
+# --- what a machine may lack --------------------------------------------------------
+
+
+@cache
+def _has(program: str) -> bool:
+    return shutil.which(program, path=SYSTEM_PATH) is not None
+
+
+@cache
+def _bubblewrap_works() -> bool:
+    if not _has("bwrap"):
+        return False
+    probe = ["bwrap", "--ro-bind", "/", "/", "--unshare-all", "true"]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    met: Callable[[], bool]
+    remedy: str
+
+
+NEEDS = {
+    "broker": Need(lambda: _has("mosquitto"), "apt-get install mosquitto"),
+    "sandbox": Need(
+        _bubblewrap_works,
+        "apt-get install bubblewrap (and a kernel with user namespaces)",
+    ),
+    "node": Need(lambda: _has("node"), "apt-get install nodejs"),
+    "clients": Need(lambda: _has("npm"), "apt-get install npm"),
+}
+HOSTS_REMEDY = "make hosts (as root on Debian; takes minutes)"
+_skipped: Counter[tuple[str, str]] = Counter()
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Skip what cannot run here; `hosts` runs only when it is asked for by -m."""
+    asked_for_hosts = "hosts" in (config.getoption("markexpr") or "")
+    for item in items:
+        names = {mark.name for mark in item.iter_markers()}
+        if "hosts" in names and not asked_for_hosts:
+            _skip(item, "hosts", HOSTS_REMEDY)
+        for name in names & NEEDS.keys():
+            if not NEEDS[name].met():
+                _skip(item, name, NEEDS[name].remedy)
+
+
+def _skip(item: pytest.Item, marker: str, remedy: str) -> None:
+    item.add_marker(pytest.mark.skip(reason=f"{marker}: {remedy}"))
+    _skipped[marker, remedy] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _skipped:
+        return
+    terminalreporter.section("skipped here, and what enables it")
+    for (marker, remedy), count in sorted(_skipped.items()):
+        terminalreporter.line(f"{marker:8} {count:4} tests: {remedy}")
