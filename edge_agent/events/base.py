@@ -16,6 +16,18 @@ from typing import Any, Protocol
 
 import msgspec
 
+from edge_agent.model.feeds import Outgoing, Subscription
+
+__all__ = [
+    "Event",
+    "Outgoing",
+    "Receipt",
+    "Sink",
+    "Source",
+    "SourceState",
+    "Subscription",
+]
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened. `subscription` is the id it was asked for under.
@@ -44,26 +56,6 @@ class Sink(Protocol):
     """Takes events. Never raises; the future never fails."""
 
     def __call__(self, event: Event) -> asyncio.Future[Receipt]: ...
-
-
-class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """What one trigger asked of a feed: its id (`ns/trigger`) and its parameters."""
-
-    id: str
-    namespace: str
-    feed: str
-    config: dict[str, Any]
-
-
-class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """A result on its way to a topic; kept in the outbox until it is acknowledged."""
-
-    id: str
-    broker: str
-    topic: str
-    payload: bytes
-    qos: int = 1
-    retain: bool = False
 
 
 class SourceState(Protocol):

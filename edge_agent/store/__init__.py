@@ -1,0 +1,1 @@
+"""One SQLite file: entities, activations, inbox, subjects, what sources keep."""

@@ -1,0 +1,187 @@
+"""Activation records: written lazily, bounded, readable from the first moment.
+
+A record that is not committed yet is served from memory; a listing commits first (a
+commit without fsync), so that it is one query.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+import msgspec
+
+from edge_agent.model.activations import ActivationRecord
+from edge_agent.settings import Store as StoreSettings
+from edge_agent.store.reader import Reader
+from edge_agent.store.writer import Batch, Row, Writer
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(ActivationRecord)
+AGE_CHECK_S = 60.0
+
+
+class Retention:
+    """Deletes the oldest records; runs inside the writer's transactions."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._settings = settings
+        self._count = 0
+        self._bytes = 0
+        self._newest = 0
+        self._age_checked = 0.0
+
+    def load(self, connection: sqlite3.Connection) -> None:
+        self._count, self._bytes, self._newest = connection.execute(
+            "SELECT count(*), coalesce(sum(length(doc)), 0), coalesce(max(seq), 0) "
+            "FROM activation"
+        ).fetchone()
+
+    def __call__(self, connection: sqlite3.Connection) -> None:
+        added = connection.execute(
+            "SELECT count(*), coalesce(sum(length(doc)), 0), max(seq) "
+            "FROM activation WHERE seq > ?",
+            (self._newest,),
+        ).fetchone()
+        if added[0]:
+            self._count += added[0]
+            self._bytes += added[1]
+            self._newest = added[2]
+            self._trim(connection)
+
+    def _trim(self, connection: sqlite3.Connection) -> None:
+        limit = self._settings
+        oldest_ms = self._oldest_ms()
+        surplus = self._count - limit.records
+        surplus_bytes = self._bytes - limit.records_bytes
+        if surplus <= 0 and surplus_bytes <= 0 and oldest_ms is None:
+            return
+        last = 0
+        for seq, size, start in connection.execute(
+            "SELECT seq, length(doc), start FROM activation ORDER BY seq"
+        ):
+            young = oldest_ms is None or start >= oldest_ms
+            if surplus <= 0 and surplus_bytes <= 0 and young:
+                break
+            last, surplus, surplus_bytes = seq, surplus - 1, surplus_bytes - size
+            self._count -= 1
+            self._bytes -= size
+        if last:
+            connection.execute("DELETE FROM activation WHERE seq <= ?", (last,))
+
+    def _oldest_ms(self) -> int | None:
+        """Now and then: the start before which records are too old."""
+        if time.monotonic() - self._age_checked < AGE_CHECK_S:
+            return None
+        self._age_checked = time.monotonic()
+        return int((time.time() - self._settings.records_age_s) * 1000)
+
+
+class ActivationStore:
+    """Owns the records; `add` never waits."""
+
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._pending: dict[str, ActivationRecord] = {}
+        self._seq = 0
+
+    def load(self, connection: sqlite3.Connection) -> None:
+        (self._seq,) = connection.execute(
+            "SELECT coalesce(max(seq), 0) FROM activation"
+        ).fetchone()
+
+    def add(self, record: ActivationRecord, *, within: str | None = None) -> Batch:
+        """Keep `record`; returns the batch, to which the caller may add what belongs.
+
+        Args:
+            record: the finished activation.
+            within: `pkg/name` of a packaged action, for the name filter (B34).
+        """
+        batch = self._writer.lazy()
+        self.add_to(batch, record, within=within)
+        return batch
+
+    def add_to(
+        self, batch: Batch, record: ActivationRecord, *, within: str | None = None
+    ) -> None:
+        """Put the record into a batch of the caller's, e.g. that of an acceptance."""
+        row = self._row(record, within or record.name)
+        batch.insert("activation", (row,), len(row[-1]))  # type: ignore[arg-type]
+        self._pending[record.activation_id] = record
+        if len(batch.committed) == 0:
+            batch.committed.append(lambda: self._settle(batch))
+
+    async def get(self, namespace: str, activation_id: str) -> ActivationRecord | None:
+        record = self._pending.get(activation_id)
+        if record is not None:
+            return record if record.namespace == namespace else None
+        rows = await self._reader.rows(
+            "SELECT doc FROM activation WHERE id=? AND namespace=?",
+            (activation_id, namespace),
+        )
+        return _decoder.decode(rows[0][0]) if rows else None  # type: ignore[arg-type]
+
+    async def list(
+        self,
+        namespace: str,
+        *,
+        name: str | None = None,
+        since: int | None = None,
+        upto: int | None = None,
+        skip: int = 0,
+        limit: int = 30,
+    ) -> list[ActivationRecord]:
+        """Newest first; `since` and `upto` in epoch ms, both inclusive (A45)."""
+        where, parameters = _where(namespace, name, since, upto)
+        await self._writer.flush()
+        rows = await self._reader.rows(
+            f"SELECT doc FROM activation WHERE {where} "  # noqa: S608 built by _where
+            "ORDER BY start DESC, seq DESC LIMIT ? OFFSET ?",
+            (*parameters, limit, skip),
+        )
+        return [_decoder.decode(row[0]) for row in rows]  # type: ignore[arg-type]
+
+    async def count(
+        self,
+        namespace: str,
+        *,
+        name: str | None = None,
+        since: int | None = None,
+        upto: int | None = None,
+    ) -> int:
+        where, parameters = _where(namespace, name, since, upto)
+        await self._writer.flush()
+        rows = await self._reader.rows(
+            f"SELECT count(*) FROM activation WHERE {where}",  # noqa: S608
+            parameters,
+        )
+        return int(rows[0][0])  # type: ignore[call-overload, no-any-return]
+
+    def _row(self, record: ActivationRecord, within: str) -> Row:
+        self._seq += 1
+        return (
+            self._seq,
+            record.activation_id,
+            record.namespace,
+            within,
+            record.start,
+            _encode(record),
+        )
+
+    def _settle(self, batch: Batch) -> None:
+        for row in batch.inserts.get("activation", ()):
+            self._pending.pop(row[1], None)  # type: ignore[call-overload]
+
+
+def _where(
+    namespace: str, name: str | None, since: int | None, upto: int | None
+) -> tuple[str, tuple[object, ...]]:
+    wanted = {
+        "namespace=?": namespace,
+        "name=?": name,
+        "start>=?": since,
+        "start<=?": upto,
+    }
+    given = {clause: value for clause, value in wanted.items() if value is not None}
+    return " AND ".join(given), tuple(given.values())

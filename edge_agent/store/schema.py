@@ -1,0 +1,67 @@
+"""The tables of state.db, and how an older file becomes the present one.
+
+Migrations only add: the previous release must be able to read what this one wrote, so
+that a release can be rolled back. `user_version` counts them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+BUSY_TIMEOUT_S = 10.0
+CACHE_KIB = 2048
+#: Pages of the write-ahead log before it is folded back (4 MB).
+CHECKPOINT_PAGES = 1000
+
+MIGRATIONS = (
+    """
+    CREATE TABLE entity (
+        key TEXT PRIMARY KEY, collection TEXT NOT NULL, doc BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE code (key TEXT PRIMARY KEY, code TEXT NOT NULL);
+    CREATE TABLE activation (
+        seq INTEGER PRIMARY KEY, id TEXT NOT NULL, namespace TEXT NOT NULL,
+        name TEXT NOT NULL, start INTEGER NOT NULL, doc BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX activation_id ON activation (id);
+    CREATE INDEX activation_start ON activation (namespace, start);
+    CREATE TABLE inbox (seq INTEGER PRIMARY KEY, doc BLOB NOT NULL);
+    CREATE TABLE outbox (id TEXT PRIMARY KEY, doc BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE subject (
+        uuid TEXT PRIMARY KEY, subject TEXT NOT NULL, namespace TEXT NOT NULL UNIQUE,
+        key_hash BLOB NOT NULL, key_cipher BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE subscription (
+        id TEXT PRIMARY KEY, feed TEXT NOT NULL, doc BLOB NOT NULL
+    ) WITHOUT ROWID;
+    """,
+)
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open `path` the way every connection of ours is opened; autocommit mode."""
+    connection = sqlite3.connect(
+        path,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    if read_only:
+        connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make the file ours: write-ahead log, incremental vacuum, newest schema."""
+    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+    connection.execute("PRAGMA synchronous=FULL")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {script} PRAGMA user_version={number}; COMMIT;"
+        )
