@@ -12,8 +12,10 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -140,6 +142,103 @@ def _first_line(process: subprocess.Popen[str], log: Path) -> str:
         code = process.wait()
         pytest.fail(f"the agent did not start (exit {code}): {log.read_text()[-2000:]}")
     return line
+
+
+# --- brokers ------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Broker:
+    """A real mosquitto on a port of its own; `lines` are added to its configuration.
+
+    `stop` lets it save its sessions and queues, `kill` does not; `start` runs it again
+    on the same port with what it has saved.
+    """
+
+    home: Path
+    port: int
+    lines: tuple[str, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        config = self.home / "mosquitto.conf"
+        config.write_text("\n".join([*self._base_lines(), *self.lines, ""]))
+        program = shutil.which("mosquitto", path=SYSTEM_PATH)
+        assert program is not None
+        with (self.home / "mosquitto.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [program, "-c", str(config)], stdout=log, stderr=log
+            )
+        self._wait_until_it_listens()
+
+    def stop(self, sent: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(sent)
+            self.process.wait(STOP_TIMEOUT_S)
+            self.process = None
+
+    def kill(self) -> None:
+        self.stop(signal.SIGKILL)
+
+    def _base_lines(self) -> list[str]:
+        return [
+            f"listener {self.port} 127.0.0.1",
+            "persistence true",
+            f"persistence_location {self.home}/",
+            "max_queued_messages 0",
+            "set_tcp_nodelay true",
+            *(["user root"] if os.geteuid() == 0 else []),
+            *(
+                []
+                if any("allow_anonymous" in line for line in self.lines)
+                else ["allow_anonymous true"]
+            ),
+        ]
+
+    def _wait_until_it_listens(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            time.sleep(0.01)
+        pytest.fail((self.home / "mosquitto.log").read_text())
+
+
+BrokerFactory = Callable[..., Broker]
+
+
+@pytest.fixture
+def broker_factory(tmp_path: Path) -> Iterator[BrokerFactory]:
+    """`broker_factory("acl_file ...", start=False)`; mark the test `broker`."""
+    made: list[Broker] = []
+
+    def make(*lines: str, start: bool = True) -> Broker:
+        home = tmp_path / f"broker-{len(made)}"
+        home.mkdir()
+        broker = Broker(home=home, port=_free_port(), lines=lines)
+        made.append(broker)
+        if start:
+            broker.start()
+        return broker
+
+    yield make
+    for broker in made:
+        broker.stop()
+
+
+@pytest.fixture
+def broker(broker_factory: BrokerFactory) -> Broker:
+    """One mosquitto as we configure it: nothing dropped, sessions kept, no Nagle."""
+    return broker_factory()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 # --- the loop -----------------------------------------------------------------------
