@@ -1,0 +1,74 @@
+# Every target makes the environment it needs first; the second run finds it made.
+# `make help` lists the targets from their `##` comments.
+
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+# command:package pairs that the whole suite wants
+SYSTEM := bwrap:bubblewrap mosquitto:mosquitto node:nodejs npm:npm
+
+.PHONY: demo test lint hosts clean help system-packages
+.DEFAULT_GOAL := help
+
+demo: $(RUN_STAMP) ## three agents here: sensor readings to results, and pi (KEEP=1 leaves it running)
+	$(BIN)/edgectl demo $(if $(KEEP),--keep) $(ARGS)
+
+test: $(DEV_STAMP) system-packages ## the whole suite (ARGS="-k name" for a part of it)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV_STAMP) ## ruff, mypy strict, codespell, yamllint, ansible-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/yamllint --strict .
+	PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint
+
+hosts: $(DEV_STAMP) ## deploy to real systemd machines (root on Debian; takes minutes)
+	$(BIN)/python -m pytest -m hosts tests/hosts $(ARGS)
+
+clean: ## remove the environment, caches and build results
+	rm -rf $(VENV) build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+# As root on Debian: installs what is missing. Otherwise the tests that need it are
+# skipped and listed at the end of the run.
+system-packages:
+	@missing=; for pair in $(SYSTEM); do \
+	  PATH="$$PATH:/usr/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; \
+	done; \
+	[ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0; \
+	echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
+	apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing >/dev/null
+
+# --- the environment ----------------------------------------------------------------
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "error: $(PYTHON) is missing: sudo apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V):" \
+	    "Debian 12 has it (sudo apt-get install python3 python3-venv), or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "error: the venv module is missing: sudo apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+
+# amqtt is the broker of the demo where mosquitto is not installed.
+$(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing what the demo needs into $(VENV)"
+	@$(PIP) install -c constraints.txt -e '.[agent,controller,loadtests]' \
+	  $$(PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || echo amqtt)
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing what the tests need into $(VENV)"
+	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@ $(RUN_STAMP)
