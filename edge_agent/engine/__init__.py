@@ -1,0 +1,1 @@
+"""The use cases: invoke, fire, deliver; entities and their rules."""

@@ -16,9 +16,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from edge_agent.model.errors import BuiltinError
 from edge_agent.model.feeds import Outgoing, Subscription
 
 __all__ = [
+    "BuiltinError",
     "Event",
     "Outgoing",
     "Receipt",

@@ -13,7 +13,8 @@ EdgeWhiskError
 │   ├── TooLarge               413
 │   ├── UnsupportedMediaType   415
 │   └── TooManyRequests        429
-└── Unavailable                503: we cannot take it now, nothing was accepted
+├── Unavailable                503: we cannot take it now, nothing was accepted
+└── BuiltinError               a built-in action's application error
 
 The texts are the contract's (section a.5) word for word. A failing *action* is
 never one of these: it is data in its activation record.
@@ -148,3 +149,10 @@ class Unavailable(EdgeWhiskError):
             "(because it is overloaded or down for maintenance)."
         )
         self.reason = reason
+
+
+class BuiltinError(EdgeWhiskError):
+    """A built-in action refuses its arguments or cannot do its work now.
+
+    Its text becomes the application error of the activation.
+    """
