@@ -1,7 +1,7 @@
 """Shows the least an action can be: parameters in, a JSON object out.
 
-    edgectl action put hello examples/actions/hello.py
-    edgectl action invoke hello -p name Ada
+edgectl action put hello examples/actions/hello.py
+edgectl action invoke hello -p name Ada
 """
 
 

@@ -8,7 +8,7 @@ publish readings such as
 The day is named by the climate indices of the World Meteorological Organization (ice
 day: never above zero; frost day: below zero at night; summer day: above 25 degrees), and
 its growing degree days (how far its mean temperature is above 10 degrees) tell a farmer
-how far the crop has come. `weather.js` answers the same, byte for byte.
+how far the crop has come. `weather.js` answers the same.
 """
 
 GROWING_BASE_C = 10.0
