@@ -6,16 +6,18 @@ publish readings such as
     {"seq": 1, "date": "2015-01-01", "temp_max": 5.6, "temp_min": -3.2}
 
 The day is named by the climate indices of the World Meteorological Organization (ice
-day: never above zero; frost day: below zero at night; summer day: above 25 degrees), and
-its growing degree days (how far its mean temperature is above 10 degrees) tell a farmer
-how far the crop has come. `weather.js` answers the same.
+day: never above zero; frost day: below zero at night; summer day: above 25 degrees). Its
+growing degree days (how far its mean temperature is above 10 degrees) tell a farmer how
+far the crop has come. `weather.js` answers the same.
 """
 
 GROWING_BASE_C = 10.0
+SUMMER_C = 25.0
+SUMMER_C = 25.0
 
 
 def main(params):
-    # The feed wraps a message as {"topic": ..., "payload": ...}; a direct call does not.
+    # The feed wraps a message: {"topic": ..., "payload": ...}; a direct call is bare.
     reading = params.get("payload", params)
     if not isinstance(reading, dict) or not {"temp_max", "temp_min"} <= reading.keys():
         return {"error": "a reading needs temp_max and temp_min"}
@@ -36,4 +38,4 @@ def day(high, low):
         return "ice"
     if low < 0:
         return "frost"
-    return "summer" if high > 25 else "mild"
+    return "summer" if high > SUMMER_C else "mild"
