@@ -2,9 +2,9 @@
 
     {"seq": 1, "time": "2013-01-01T06Z", "temp_c": 3.9, "humidity_pct": 59.4}
 
-The dew point is the temperature at which the air's water condenses (Magnus formula, with
-the coefficients of Alduchov and Eskridge, 1996). The recorded year in examples/data has
-the station's own dew point beside it, so every answer can be checked.
+The dew point is the temperature at which the air's water condenses (Magnus formula,
+with the coefficients of Alduchov and Eskridge, 1996). The recorded year in
+examples/data has the station's own dew point, so every answer can be checked.
 """
 
 import math

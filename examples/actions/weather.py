@@ -6,9 +6,9 @@ publish readings such as
     {"seq": 1, "date": "2015-01-01", "temp_max": 5.6, "temp_min": -3.2}
 
 The day is named by the climate indices of the World Meteorological Organization (ice
-day: never above zero; frost day: below zero at night; summer day: above 25 degrees). Its
-growing degree days (how far its mean temperature is above 10 degrees) tell a farmer how
-far the crop has come. `weather.js` answers the same.
+day: never above zero; frost day: below zero at night; summer day: above 25 degrees).
+Its growing degree days (how far its mean temperature is above 10 degrees) tell a farmer
+how far the crop has come. `weather.js` answers the same.
 """
 
 GROWING_BASE_C = 10.0
