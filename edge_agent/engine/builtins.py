@@ -114,6 +114,8 @@ async def _respond(builtin: Builtin, job: Job) -> Response:
         raise
     except Exception:  # one of the three edges: a fault of ours becomes a record
         log.exception("built-in %s failed", builtin.name)
-        return failure(Status.WHISK_ERROR, f"{builtin.name} failed; see the node's log.")
+        return failure(
+            Status.WHISK_ERROR, f"{builtin.name} failed; see the node's log."
+        )
     body = _encode(result)
     return success(bytes(Raw(body)), size=len(body))

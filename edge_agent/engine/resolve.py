@@ -90,7 +90,9 @@ class Resolver:
     def _find(self, name: FullName) -> tuple[Action, Package | None]:
         package = None
         if name.package is not None:
-            package = self._entities.get(Package, FullName(name.namespace, name.package))
+            package = self._entities.get(
+                Package, FullName(name.namespace, name.package)
+            )
             if package is None:
                 raise NotFound
         entity = self._entities.find(name)
@@ -116,7 +118,9 @@ def _check_entitled(
 def _merge(action: Action, package: Package | None) -> Runnable:
     inherited = package.parameters if package is not None else []
     merged: dict[str, KeyValue] = {p.key: p for p in (*inherited, *action.parameters)}
-    arguments = {k: Raw(_encode(p.value)) for k, p in merged.items() if p.init is not True}
+    arguments = {
+        k: Raw(_encode(p.value)) for k, p in merged.items() if p.init is not True
+    }
     environment = {k: _as_text(p.value) for k, p in merged.items() if p.init is True}
     final = frozenset(merged) if action.annotation("final") is True else frozenset()
     return Runnable(action, package, arguments, final, environment)

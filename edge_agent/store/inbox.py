@@ -120,16 +120,25 @@ class Inbox:
         self.depth -= 1
         self.size_bytes -= row.size_bytes
 
-    async def load_after(self, seq: int, *, limit: int) -> list[InboxRow]:
-        """The oldest rows behind `seq`, in order."""
-        rows = await self._reader.rows(
-            "SELECT seq, doc FROM inbox WHERE seq > ? ORDER BY seq LIMIT ?",
-            (seq, limit),
-        )
-        return [
-            InboxRow(place, len(doc), _decoder.decode(doc))  # type: ignore[arg-type]
-            for place, doc in rows
-        ]
+    async def load_after(
+        self, seq: int, *, rows: int, size_bytes: int
+    ) -> list[InboxRow]:
+        """The oldest rows behind `seq`, in order: at least one, at most so many."""
+
+        def read(connection: sqlite3.Connection) -> list[InboxRow]:
+            found: list[InboxRow] = []
+            size = 0
+            for place, doc in connection.execute(
+                "SELECT seq, doc FROM inbox WHERE seq > ? ORDER BY seq LIMIT ?",
+                (seq, rows),
+            ):
+                size += len(doc)
+                if found and size > size_bytes:
+                    break
+                found.append(InboxRow(place, len(doc), _decoder.decode(doc)))
+            return found
+
+        return await self._reader.call(read)
 
     def _check_room(self, rows: int, size: int) -> None:
         settings = self._settings
