@@ -1,0 +1,137 @@
+"""What happens in a playbook run, as values, and the recap they add up to.
+
+The JSON lines come from `ansible/plugins/callback/edgewhisk_events.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from controller.deploy.reasons import reason_failed, reason_unreachable
+
+
+class _Line(msgspec.Struct, frozen=True, tag_field="event"):
+    """Base: the field `event` says which."""
+
+
+class TaskBegins(_Line, frozen=True, tag="task"):
+    task: str
+
+
+class Ok(_Line, frozen=True, tag="ok"):
+    host: str
+    task: str
+    changed: bool = False
+
+
+class Failed(_Line, frozen=True, tag="failed"):
+    """`ignored`: the playbook goes on (a rescue still counts as failed here)."""
+
+    host: str
+    task: str
+    text: str = ""
+    stderr: str = ""
+    ignored: bool = False
+
+
+class Unreachable(_Line, frozen=True, tag="unreachable"):
+    host: str
+    task: str
+    text: str = ""
+
+
+class Diff(_Line, frozen=True, tag="diff"):
+    host: str
+    task: str
+    text: str
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Ansible's own counts of one host."""
+
+    ok: int = 0
+    changed: int = 0
+    failures: int = 0
+    unreachable: int = 0
+
+
+class Stats(_Line, frozen=True, tag="recap"):
+    hosts: dict[str, Counts]
+
+
+Event = TaskBegins | Ok | Failed | Unreachable | Diff | Stats
+_DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+class HostRecap(msgspec.Struct, frozen=True):
+    """How one host ended; `reason` is one line, None when all is well."""
+
+    ok: int = 0
+    changed: int = 0
+    failed: int = 0
+    unreachable: int = 0
+    reason: str | None = None
+
+    @property
+    def well(self) -> bool:
+        return not (self.failed or self.unreachable)
+
+
+@dataclass(frozen=True, slots=True)
+class Recap:
+    """Every host that was to be reached, in the order of the inventory."""
+
+    hosts: Mapping[str, HostRecap] = field(default_factory=dict)
+
+    @property
+    def well(self) -> bool:
+        return bool(self.hosts) and all(host.well for host in self.hosts.values())
+
+
+def parse_event(line: str | bytes) -> Event:
+    return _DECODER.decode(line)
+
+
+def recap_of(events: Iterable[Event], hosts: Iterable[str]) -> Recap:
+    """Add the events up. A host without any was never reached: the run broke off."""
+    found: dict[str, HostRecap] = {}
+    reasons: dict[str, str] = {}
+    for event in events:
+        match event:
+            case Failed(ignored=False):
+                reasons[event.host] = reason_failed(
+                    event.task, event.text, event.stderr
+                )
+            case Unreachable():
+                reasons[event.host] = reason_unreachable(event.text)
+            case Stats():
+                found = {
+                    name: _of_counts(counts) for name, counts in event.hosts.items()
+                }
+            case _:
+                pass
+    return Recap({name: _ended(name, found, reasons) for name in hosts})
+
+
+def _of_counts(counts: Counts) -> HostRecap:
+    return HostRecap(
+        ok=counts.ok,
+        changed=counts.changed,
+        failed=counts.failures,
+        unreachable=counts.unreachable,
+    )
+
+
+def _ended(
+    name: str, found: Mapping[str, HostRecap], reasons: Mapping[str, str]
+) -> HostRecap:
+    recap = found.get(name)
+    if recap is None:
+        broke_off = "the run ended before this host was done; run it again"
+        return HostRecap(failed=1, reason=reasons.get(name, broke_off))
+    if recap.well:
+        return recap
+    return msgspec.structs.replace(recap, reason=reasons.get(name, "see the log"))

@@ -1,0 +1,76 @@
+"""One line for a person: what went wrong on a host, and what to do about it.
+
+Ansible's texts run over many lines and name no remedy. The table below maps what ssh,
+sudo, apt and pip say to one; what is not in it is shown as it is.
+"""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 300
+
+# The first pattern that is found wins.
+REMEDIES: tuple[tuple[str, str], ...] = (
+    (
+        r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "if the machine was reinstalled: ssh-keygen -R ADDRESS",
+    ),
+    (
+        r"Permission denied \(",
+        "check ansible_user and the key: ssh-copy-id USER@ADDRESS",
+    ),
+    (r"Could not resolve hostname|Name or service not known", "set ansible_host"),
+    (r"Connection refused", "is sshd running there, and on this port?"),
+    (
+        r"timed out|No route to host|Network is unreachable",
+        "is the machine on, and is ansible_host its address?",
+    ),
+    (
+        r"[Mm]issing sudo password|a password is required|[Ii]ncorrect sudo password",
+        "sudo wants a password: set ansible_become_password, or allow NOPASSWD",
+    ),
+    (r"is not in the sudoers file", "give this user sudo, or set ansible_user"),
+    (r"No space left on device", "free some disk there"),
+    (
+        r"No matching distribution found|Could not find a version",
+        "give the node network, or a --wheelhouse for its architecture and Python",
+    ),
+    (
+        r"NewConnectionError|Temporary failure in name resolution|Failed to fetch",
+        "the node has no way to the package registry: deploy with --wheelhouse DIR",
+    ),
+)
+
+_SSH_NOISE = re.compile(r"^(?:Failed to connect to the host via ssh|.*Warning:.*): *")
+
+
+def reason_unreachable(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("Warning:", "@@@"))]
+    said = _SSH_NOISE.sub("", telling[-1]) if telling else "no answer"
+    return _with_remedy(f"unreachable: {said}", text)
+
+
+def reason_failed(task: str, text: str, stderr: str = "") -> str:
+    """The task that failed, and the last line of what it said."""
+    bare = task.rpartition(" : ")[2]
+    said = _telling_line(text, stderr)
+    return _with_remedy(f"{bare}: {said}", f"{text}\n{stderr}")
+
+
+def _telling_line(text: str, stderr: str) -> str:
+    """A program's last error line says more than 'non-zero return code'."""
+    errors = [line.strip() for line in stderr.splitlines() if line.strip()]
+    vague = not text or "non-zero return code" in text or "MODULE FAILURE" in text
+    if vague and errors:
+        return errors[-1]
+    return " ".join(text.split()) or "failed without a word"
+
+
+def _with_remedy(said: str, everything: str) -> str:
+    line = said if len(said) <= LONGEST else f"{said[:LONGEST]}..."
+    for pattern, remedy in REMEDIES:
+        if re.search(pattern, everything):
+            return f"{line} ({remedy})"
+    return line
