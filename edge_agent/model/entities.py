@@ -98,9 +98,13 @@ class Reference(Wire, frozen=True, kw_only=True):
 
 
 class Trigger(Entity, frozen=True, kw_only=True):
-    """As stored. Its `rules` on the wire (B22) are derived from the rules."""
+    """As stored. Its `rules` on the wire (B22) are derived from the rules.
+
+    `had_rules`: a rule has named it once; from then on `rules` is shown, even if empty.
+    """
 
     parameters: list[KeyValue] = []
+    had_rules: bool = False
 
 
 class Rule(Entity, frozen=True, kw_only=True):

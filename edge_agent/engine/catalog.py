@@ -1,0 +1,48 @@
+"""The catalogue: the entity use cases of the REST API, one object for each collection.
+
+What a change *means* is decided by pure functions (`decide_action` and its neighbours:
+existing entity and body in, new entity or error out); the classes around them look
+things up, write, and return once the change is on disk.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from edge_agent.engine.catalog_actions import Actions
+from edge_agent.engine.catalog_kinds import Kinds
+from edge_agent.engine.catalog_lookup import Lookup
+from edge_agent.engine.catalog_packages import Packages
+from edge_agent.engine.catalog_rules import Rules
+from edge_agent.engine.catalog_triggers import Triggers
+from edge_agent.model.entities import Action
+from edge_agent.model.limits import SystemLimits
+from edge_agent.model.names import FullName
+from edge_agent.store.entities import EntityStore
+
+
+def _wall_ms() -> int:
+    return int(time.time() * 1000)
+
+
+class Catalog:
+    """Entities as users see them: who may do what, versions, merges, limits."""
+
+    def __init__(
+        self,
+        entities: EntityStore,
+        *,
+        kinds: Kinds,
+        limits: SystemLimits,
+        builtins: Mapping[FullName, Action] | None = None,
+        now_ms: Callable[[], int] = _wall_ms,
+    ) -> None:
+        lookup = Lookup(entities, builtins=builtins or {}, now_ms=now_ms)
+        self.kinds = kinds
+        self.limits = limits
+        self.lookup = lookup
+        self.actions = Actions(entities, lookup, kinds=kinds, limits=limits)
+        self.triggers = Triggers(entities, lookup, limits=limits)
+        self.rules = Rules(entities, lookup, limits=limits)
+        self.packages = Packages(entities, lookup, limits=limits)

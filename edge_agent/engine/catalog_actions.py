@@ -1,0 +1,280 @@
+"""Actions of the catalogue: what a PUT makes of them; get, list, delete (B5-B12)."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from edge_agent.engine.catalog_bodies import (
+    ActionPut,
+    ExecPut,
+    LimitsPut,
+    read_action,
+)
+from edge_agent.engine.catalog_kinds import BLACKBOX, SEQUENCE, Kinds, accept_kind
+from edge_agent.engine.catalog_lookup import Lookup, package_name
+from edge_agent.engine.catalog_sizes import check_exec, check_key_values
+from edge_agent.model.entities import (
+    FIRST_VERSION,
+    Action,
+    ActionLimits,
+    Exec,
+    KeyValue,
+    Package,
+    next_version,
+)
+from edge_agent.model.errors import BadRequest, Conflict, MalformedContent
+from edge_agent.model.jobs import Identity
+from edge_agent.model.limits import Bounds, SystemLimits
+from edge_agent.model.names import FullName
+from edge_agent.store.entities import EntityStore
+
+ON_BINDING = "Operation not permitted on package binding."
+CHANGED_MEANWHILE = "Concurrent modification to resource detected."
+_NO_SEQUENCES = "This agent does not run sequences yet."
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+_QUANTUM = 4
+
+
+def decide_action(
+    existing: Action | None,
+    put: ActionPut,
+    *,
+    name: FullName,
+    exec_: Exec | None,
+    now_ms: int,
+    limits: SystemLimits,
+) -> Action:
+    """The action that a PUT leaves behind; `exec_` is None when none was sent.
+
+    Raises:
+        BadRequest: there is no exec to make an action of, or a limit is out of range.
+    """
+    if existing is None:
+        if exec_ is None:
+            raise BadRequest("exec undefined")
+        existing = _blank(name, exec_, limits)
+        version = FIRST_VERSION
+    else:
+        version = next_version(existing.version)
+    exec_ = exec_ or existing.exec
+    return replace(
+        existing,
+        version=put.version or version,
+        publish=existing.publish if put.publish is None else put.publish,
+        annotations=_annotations(existing.annotations, put, kind=exec_.kind),
+        parameters=(existing.parameters if put.parameters is None else put.parameters),
+        exec=exec_,
+        limits=decide_limits(existing.limits, put.limits),
+        updated=now_ms,
+    )
+
+
+def decide_exec(put: ExecPut, kinds: Kinds) -> Exec:
+    """Check `exec` and make what is stored of it (B5-B7).
+
+    Raises:
+        MalformedContent: the kind is not served here, or a field has the wrong form.
+    """
+    kind, fields = put.kind, put.fields
+    if kind == SEQUENCE:
+        if not isinstance(fields.get("components"), list):
+            raise MalformedContent("'components' must be defined for sequence kind")
+        raise BadRequest(_NO_SEQUENCES)
+    image = _string(fields, "image", kind) if kind == BLACKBOX else UNSET
+    if kind != BLACKBOX:
+        kind = accept_kind(kind, kinds)
+    code = _code(fields, kind)
+    return Exec(
+        kind=kind,
+        image=image,
+        code=code,
+        binary=code is not UNSET and is_binary(code),
+        main=_string(fields, "main", kind) if fields.get("main") else UNSET,
+    )
+
+
+def is_binary(code: str) -> bool:
+    """Whether code looks like base64, which is all that upstream asks (B6)."""
+    return (
+        bool(code) and len(code) % _QUANTUM == 0 and _BASE64.fullmatch(code) is not None
+    )
+
+
+def decide_limits(old: ActionLimits, put: LimitsPut | None) -> ActionLimits:
+    """The limits that were sent, over those that stand (B11)."""
+    if put is None:
+        return old
+    sent = {k: v for k, v in msgspec.structs.asdict(put).items() if v is not None}
+    return replace(old, **sent)
+
+
+def check_limits(put: LimitsPut | None, limits: SystemLimits) -> None:
+    """Raise BadRequest for the first limit sent that is out of range (A61a)."""
+    if put is None:
+        return
+    _check(put.timeout, limits.timeout_ms, "duration", " milliseconds")
+    _check(put.memory, limits.memory_mb, "memory size", " MB")
+    _check(put.logs, limits.logs_mb, "log size", " MB")
+    _check(put.concurrency, limits.concurrency, "concurrency", "")
+
+
+class Actions:
+    """The use cases; `updated` of what it stores is strictly rising."""
+
+    def __init__(
+        self,
+        entities: EntityStore,
+        lookup: Lookup,
+        *,
+        kinds: Kinds,
+        limits: SystemLimits,
+    ) -> None:
+        self._entities = entities
+        self._lookup = lookup
+        self._kinds = kinds
+        self._limits = limits
+
+    async def put(
+        self, identity: Identity, name: FullName, body: bytes, *, overwrite: bool
+    ) -> Action:
+        """Create or update; the answer has its code.
+
+        Raises:
+            Forbidden, NotFound, Conflict, BadRequest, TooLarge: see A29, A56a, A61a.
+        """
+        self._lookup.check_changeable(identity, name)
+        self._package_of(name)
+        put = read_action(body)
+        exec_ = None if put.exec is None else decide_exec(put.exec, self._kinds)
+        self._check_sizes(put, exec_)
+        check_limits(put.limits, self._limits)
+        action = decide_action(
+            self._lookup.to_put(Action, name, overwrite=overwrite),
+            put,
+            name=name,
+            exec_=exec_,
+            now_ms=self._lookup.next_ms(),
+            limits=self._limits,
+        )
+        code = None if exec_ is None else (exec_.code or "")
+        await self._entities.put(without_code(action), code=code)
+        return await self._with_code(action)
+
+    async def get(
+        self, identity: Identity, name: FullName, *, code: bool = True
+    ) -> Action:
+        """The action with the parameters of its package under its own (A30)."""
+        action = self._lookup.readable_action(identity, name)
+        package = package_name(name)
+        if package is not None:
+            inherited = self._lookup.get(Package, package).parameters
+            action = replace(action, parameters=overlay(inherited, action.parameters))
+        return await self._with_code(action) if code else without_code(action)
+
+    async def delete(self, identity: Identity, name: FullName) -> Action:
+        self._lookup.check_changeable(identity, name)
+        self._package_of(name)
+        action = self._lookup.get(Action, name)
+        shown = await self._with_code(action)
+        if self._entities.find(name) is not action:
+            raise Conflict(CHANGED_MEANWHILE)
+        await self._entities.delete(action)
+        return shown
+
+    def all(self, identity: Identity, namespace: str) -> list[Action]:
+        self._lookup.check_own(identity, namespace)
+        return self._lookup.all_of(Action, namespace)
+
+    def of_package(self, identity: Identity, package: FullName) -> list[Action]:
+        """What a package has, feeds included (A28)."""
+        self._lookup.readable_package(identity, package)
+        return self._lookup.all_of(Action, package.namespace, package=package.name)
+
+    def _package_of(self, name: FullName) -> None:
+        package = package_name(name)
+        if package is not None and self._lookup.get(Package, package).binding:
+            raise BadRequest(ON_BINDING)
+
+    def _check_sizes(self, put: ActionPut, exec_: Exec | None) -> None:
+        check_exec(exec_, limit=self._limits.code_bytes)
+        limit = self._limits.payload_bytes
+        check_key_values("parameters", put.parameters, limit=limit)
+        check_key_values("annotations", put.annotations, limit=limit)
+
+    async def _with_code(self, action: Action) -> Action:
+        if action.exec.code is not UNSET or action.exec.kind == "builtin":
+            return action
+        code: str | UnsetType = await self._entities.code(action)
+        if not code and action.exec.kind == BLACKBOX:
+            code = UNSET
+        return replace(action, exec=replace(action.exec, code=code))
+
+
+def without_code(action: Action) -> Action:
+    return replace(action, exec=replace(action.exec, code=UNSET))
+
+
+def overlay(under: list[KeyValue], over: list[KeyValue]) -> list[KeyValue]:
+    """Merge by key; the later wins whole."""
+    return list({entry.key: entry for entry in (*under, *over)}.values())
+
+
+def _blank(name: FullName, exec_: Exec, limits: SystemLimits) -> Action:
+    return Action(
+        namespace=name.path,
+        name=name.name,
+        annotations=[KeyValue(key="provide-api-key", value=False)],
+        exec=exec_,
+        limits=ActionLimits(
+            timeout=limits.timeout_ms.standard,
+            memory=limits.memory_mb.standard,
+            logs=limits.logs_mb.standard,
+            concurrency=limits.concurrency.standard,
+        ),
+    )
+
+
+def _annotations(
+    standing: list[KeyValue], put: ActionPut, *, kind: str
+) -> list[KeyValue]:
+    """Merged: sent ones win, `delAnnotations` go, `exec` is ours (B10, B11)."""
+    kept = [a for a in standing if a.key not in put.del_annotations]
+    exec_ = KeyValue(key="exec", value=kind)
+    return overlay(kept, [*(put.annotations or []), exec_])
+
+
+def _string(fields: dict[str, object], key: str, kind: str) -> str:
+    value = fields.get(key)
+    if not isinstance(value, str):
+        raise MalformedContent(
+            f"'{key}' must be a string defined in 'exec' for '{kind}' actions"
+        )
+    return value
+
+
+def _code(fields: dict[str, object], kind: str) -> str | UnsetType:
+    code = fields.get("code")
+    if isinstance(code, str):
+        return code
+    if code is None and kind == BLACKBOX:
+        return UNSET
+    raise MalformedContent(
+        "'code' must be a string or attachment object defined in 'exec' "
+        f"for '{kind}' actions"
+    )
+
+
+def _check(value: int | None, bounds: Bounds, what: str, unit: str) -> None:
+    if value is None or value in bounds:
+        return
+    below = value < bounds.least
+    relation = "below" if below else "exceeds"
+    threshold = bounds.least if below else bounds.greatest
+    raise BadRequest(
+        f"requirement failed: {what} {value}{unit} {relation} "
+        f"allowed threshold of {threshold}{unit}"
+    )

@@ -1,0 +1,127 @@
+"""Packages of the catalogue (A40-A43, B16-B21)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from edge_agent.engine.catalog_bodies import PackagePut, read_package
+from edge_agent.engine.catalog_lookup import Lookup
+from edge_agent.engine.catalog_sizes import check_key_values
+from edge_agent.model.entities import FIRST_VERSION, Action, Package, next_version
+from edge_agent.model.errors import BadRequest, Conflict, NotFound
+from edge_agent.model.jobs import Identity
+from edge_agent.model.limits import SystemLimits
+from edge_agent.model.names import FullName
+from edge_agent.store.entities import EntityStore
+
+#: The word for "no package" in the URLs of web actions.
+RESERVED = "default"
+_NO_BINDINGS = "This agent does not bind packages yet."
+
+
+class Contents(NamedTuple):
+    """A package and the actions in it, feeds included."""
+
+    package: Package
+    actions: list[Action]
+
+
+def decide_package(
+    existing: Package | None, put: PackagePut, *, name: FullName, now_ms: int
+) -> Package:
+    """The package that a PUT leaves behind; what is sent replaces what stands (B20).
+
+    Raises:
+        BadRequest: the body asks for a binding.
+    """
+    if put.binding:
+        raise BadRequest(_NO_BINDINGS)
+    if existing is None:
+        existing = Package(namespace=name.path, name=name.name)
+        version = FIRST_VERSION
+    else:
+        version = next_version(existing.version)
+    annotations, parameters = put.annotations, put.parameters
+    return replace(
+        existing,
+        version=put.version or version,
+        publish=existing.publish if put.publish is None else put.publish,
+        annotations=existing.annotations if annotations is None else annotations,
+        parameters=existing.parameters if parameters is None else parameters,
+        updated=now_ms,
+    )
+
+
+class Packages:
+    """The use cases."""
+
+    def __init__(
+        self, entities: EntityStore, lookup: Lookup, *, limits: SystemLimits
+    ) -> None:
+        self._entities = entities
+        self._lookup = lookup
+        self._limits = limits
+
+    async def put(
+        self, identity: Identity, name: FullName, body: bytes, *, overwrite: bool
+    ) -> Package:
+        self._lookup.check_changeable(identity, name)
+        if name.name == RESERVED:
+            raise BadRequest(f"Package name '{RESERVED}' is reserved.")
+        put = read_package(body)
+        limit = self._limits.payload_bytes
+        check_key_values("parameters", put.parameters, limit=limit)
+        check_key_values("annotations", put.annotations, limit=limit)
+        existing = self._lookup.to_put(Package, name, overwrite=overwrite)
+        now_ms = self._lookup.next_ms()
+        package = decide_package(existing, put, name=name, now_ms=now_ms)
+        await self._entities.put(package)
+        return package
+
+    def get(self, identity: Identity, name: FullName) -> Contents:
+        """The package and what is in it.
+
+        Raises:
+            NotFound: the caller has none of that name (A53a: the text names it).
+        """
+        if name.namespace == identity.namespace and self._lookup.find(name) is None:
+            raise NotFound(str(name))
+        package = self._lookup.readable_package(identity, name)
+        return Contents(package, self._contents(name))
+
+    async def delete(
+        self, identity: Identity, name: FullName, *, force: bool
+    ) -> Package:
+        """Remove it; with `force` what is in it goes first.
+
+        Raises:
+            Conflict: it is not empty and `force` is false (A54c).
+        """
+        self._lookup.check_changeable(identity, name)
+        package = self._lookup.get(Package, name)
+        contents = self._contents(name)
+        if contents and not force:
+            raise Conflict(_not_empty(len(contents)))
+        writes = [self._entities.delete(entity) for entity in (*contents, package)]
+        for written in writes:
+            await written
+        return package
+
+    def all(self, identity: Identity, namespace: str) -> list[Package]:
+        """All of the caller's own; of other namespaces those open to all (A43)."""
+        if namespace == identity.namespace:
+            return self._lookup.all_of(Package, namespace)
+        return self._lookup.open_packages(namespace)
+
+    def _contents(self, name: FullName) -> list[Action]:
+        return self._lookup.all_of(Action, name.namespace, package=name.name)
+
+
+def _not_empty(count: int) -> str:
+    noun = "entity" if count == 1 else "entities"
+    return (
+        f"Package not empty (contains {count} {noun}). "
+        "Set force param or delete package contents."
+    )
