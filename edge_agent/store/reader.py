@@ -31,5 +31,5 @@ class Reader:
         return await self.call(lambda c: c.execute(sql, parameters).fetchall())
 
     def close(self) -> None:
+        """End the thread; the connection is the caller's to close."""
         self._executor.shutdown(wait=True)
-        self._connection.close()

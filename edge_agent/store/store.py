@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -44,51 +46,79 @@ class Store:
         self._settings = settings
 
     async def __aenter__(self) -> Self:
-        self._lock = _lock(self._folder)
+        files = await asyncio.to_thread(_open, self._folder)
         try:
-            self._open()
+            self._build(files)
+            await asyncio.to_thread(self._load, files.writing)
         except BaseException:
-            os.close(self._lock)
+            files.close()
             raise
+        self._files = files
         self.writer.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.writer.close()
-        self._reader.close()
-        os.close(self._lock)
+        await asyncio.to_thread(self._close)
 
-    def _open(self) -> None:
-        path = self._folder / DATABASE
-        node_key = load_node_key(self._folder / NODE_KEY)
-        path.touch(mode=0o600)
-        path.chmod(0o600)
-        try:
-            connection = connect(path)
-            prepare(connection)
-            self._build(connection, path, node_key)
-        except sqlite3.Error as error:
-            raise SettingsError(f"{path}: cannot be opened: {error}") from error
-
-    def _build(
-        self, connection: sqlite3.Connection, path: Path, node_key: bytes
-    ) -> None:
-        retention = Retention(self._settings)
-        self.writer = Writer(
-            connection, lazy_s=self._settings.lazy_ms / 1000, trim=retention
-        )
-        self._reader = Reader(connect(path, read_only=True))
+    def _build(self, files: _Files) -> None:
+        self._retention = Retention(self._settings)
+        lazy_s = self._settings.lazy_ms / 1000
+        self.writer = Writer(files.writing, lazy_s=lazy_s, trim=self._retention)
+        self._reader = Reader(files.reading)
         self.entities = EntityStore(self.writer, self._reader)
         self.activations = ActivationStore(self.writer, self._reader)
         self.inbox = Inbox(self.writer, self._reader, self.activations, self._settings)
-        self.subjects = SubjectStore(self.writer, node_key)
+        self.subjects = SubjectStore(self.writer, files.node_key)
         self.sources = SourceStore(self.writer, self._reader)
-        retention.load(connection)
-        self.entities.load(connection)
-        self.activations.load(connection)
-        self.inbox.load(connection)
-        self.subjects.load(connection)
-        self.sources.load(connection)
+
+    def _load(self, connection: sqlite3.Connection) -> None:
+        for part in (
+            self._retention,
+            self.entities,
+            self.activations,
+            self.inbox,
+            self.subjects,
+            self.sources,
+        ):
+            part.load(connection)
+
+    def _close(self) -> None:
+        self._reader.close()
+        self._files.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What is open while the store is."""
+
+    lock: int
+    node_key: bytes
+    writing: sqlite3.Connection
+    reading: sqlite3.Connection
+
+    def close(self) -> None:
+        self.reading.close()
+        self.writing.close()
+        os.close(self.lock)
+
+
+def _open(folder: Path) -> _Files:
+    path = folder / DATABASE
+    lock = _lock(folder)
+    try:
+        node_key = load_node_key(folder / NODE_KEY)
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+        writing = connect(path)
+        prepare(writing)
+        return _Files(lock, node_key, writing, connect(path, read_only=True))
+    except (sqlite3.Error, OSError) as error:
+        os.close(lock)
+        raise SettingsError(f"{path}: cannot be opened: {error}") from error
+    except SettingsError:
+        os.close(lock)
+        raise
 
 
 def _lock(folder: Path) -> int:

@@ -138,7 +138,7 @@ class Writer:
         await future
 
     async def close(self) -> None:
-        """Write what waits, then end the thread and close the connection."""
+        """Write what waits, then end the thread; the connection is the caller's."""
         if not self._thread.is_alive():
             return
         if not (self._lazy.empty and self._urgent.empty and self._in_flight is None):
@@ -152,7 +152,6 @@ class Writer:
                 handle.cancel()
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._thread.join, CLOSE_TIMEOUT_S)
-        self._connection.close()
 
     # -- on the loop ------------------------------------------------------------
 
