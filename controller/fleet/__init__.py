@@ -1,0 +1,1 @@
+"""The nodes: which they are, where they are, and how to talk to them."""

@@ -1,0 +1,357 @@
+"""The asynchronous OpenWhisk client.
+
+    async with Client(target) as client:
+        await client.put_action("hello", ActionBody(exec=...))
+        outcome = await client.invoke("hello", b'{"name": "Ann"}')
+        activation_id = await client.post("hello", b'{"name": "Ann"}')
+
+Names are `name` or `pkg/name` in the target's namespace, or `/ns/[pkg/]name`.
+Payloads and results are JSON text: map-reduce and the bridge move thousands per
+second and have no use for Python objects in between.
+
+A failing *action* is an outcome; what is raised is `OpenWhiskError` (see `transport`),
+after the repeats that `retry` allows. One client may be used by many tasks at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from controller.fleet.retry import NO_RETRY, Retry
+from controller.fleet.target import Target, basic
+from controller.fleet.transport import (
+    ANSWER_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    OpenWhiskError,
+    Reply,
+    Transport,
+)
+from controller.fleet.wire import (
+    Accepted,
+    ActionBody,
+    ActionItem,
+    Outcome,
+    PackageBody,
+    PackageView,
+    RuleBody,
+    RuleView,
+    TriggerBody,
+    TriggerView,
+)
+from edge_agent.model.activations import (
+    ActivationRecord,
+    ActivationSummary,
+    Status,
+    failure,
+    success,
+)
+from edge_agent.model.entities import Action
+
+__all__ = ["NO_RETRY", "Client", "OpenWhiskError", "Retry"]
+
+POLL_FIRST_S = 0.02
+POLL_MOST_S = 1.0
+#: The longest list one GET gives (A27).
+PAGE = 200
+
+_ACCEPTED, _NO_CONTENT, _NOT_FOUND = 202, 204, 404
+_RECORD = msgspec.json.Decoder(ActivationRecord)
+_Answered = TypeVar("_Answered")
+
+
+class Client:
+    """Talks to one target. Enter it before use.
+
+    `timeout_s` is for one request, its blocking wait included.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        retry: Retry | None = None,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        connections: int = 256,
+    ) -> None:
+        self.target = target
+        self._retry = retry or Retry()
+        self._timeout_s = timeout_s
+        self._connections = connections
+        self._opened: Transport | None = None
+
+    async def __aenter__(self) -> Self:
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections),
+            timeout=aiohttp.ClientTimeout(
+                total=self._timeout_s, sock_connect=CONNECT_TIMEOUT_S
+            ),
+            headers={"Authorization": self.target.authorization},
+            skip_auto_headers=("Accept-Encoding", "User-Agent"),
+        )
+        self._opened = Transport(
+            self.target, session, retry=self._retry, timeout_s=self._timeout_s
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        session = self._transport.session
+        self._opened = None
+        await session.close()
+
+    @property
+    def _transport(self) -> Transport:
+        if self._opened is None:
+            raise RuntimeError("the client is used outside `async with`")
+        return self._opened
+
+    # --- actions ----------------------------------------------------------------
+
+    async def put_action(
+        self, name: str, body: ActionBody, *, overwrite: bool = True
+    ) -> Action:
+        """Create or (with `overwrite`) update.
+
+        Raises:
+            OpenWhiskError: 409 when it exists and is not to be overwritten.
+        """
+        return await self._put("actions", name, body, Action, overwrite=overwrite)
+
+    async def get_action(self, name: str, *, code: bool = True) -> Action:
+        query = "" if code else "?code=false"
+        return await self._get("actions", name, Action, query=query)
+
+    async def delete_action(self, name: str) -> None:
+        await self._delete("actions", name)
+
+    async def list_actions(self, *, limit: int = PAGE) -> list[ActionItem]:
+        return await self._list("actions", ActionItem, limit=limit)
+
+    async def invoke(
+        self, name: str, payload: bytes = b"{}", *, wait_ms: int | None = None
+    ) -> Outcome:
+        """Invoke and wait, at most `wait_ms` (the host's 60 s when None)."""
+        query = "?blocking=true"
+        if wait_ms is not None:
+            query += f"&timeout={wait_ms}"
+        url = self._transport.url("actions", name, query)
+        reply = await self._transport.send("POST", url, payload, outcomes=True)
+        return _outcome(reply)
+
+    async def post(self, name: str, payload: bytes = b"{}") -> str:
+        """Hand the work over and do not wait: the activation id."""
+        url = self._transport.url("actions", name, "?blocking=false")
+        reply = await self._transport.send("POST", url, payload)
+        return reply.activation_id or reply.decode(Accepted).activation_id
+
+    # --- triggers, rules, packages ----------------------------------------------
+
+    async def put_trigger(
+        self, name: str, body: TriggerBody | None = None, *, overwrite: bool = True
+    ) -> TriggerView:
+        return await self._put(
+            "triggers", name, body or TriggerBody(), TriggerView, overwrite=overwrite
+        )
+
+    async def get_trigger(self, name: str) -> TriggerView:
+        return await self._get("triggers", name, TriggerView)
+
+    async def delete_trigger(self, name: str) -> None:
+        await self._delete("triggers", name)
+
+    async def list_triggers(self, *, limit: int = PAGE) -> list[TriggerView]:
+        return await self._list("triggers", TriggerView, limit=limit)
+
+    async def fire(self, name: str, payload: bytes = b"{}") -> str | None:
+        """Fire: the activation id, None when no rule of the trigger is active."""
+        reply = await self._transport.send(
+            "POST", self._transport.url("triggers", name), payload
+        )
+        if reply.status == _NO_CONTENT:
+            return None
+        return reply.activation_id or reply.decode(Accepted).activation_id
+
+    async def put_rule(
+        self, name: str, body: RuleBody, *, overwrite: bool = True
+    ) -> RuleView:
+        return await self._put("rules", name, body, RuleView, overwrite=overwrite)
+
+    async def get_rule(self, name: str) -> RuleView:
+        return await self._get("rules", name, RuleView)
+
+    async def set_rule(self, name: str, *, active: bool) -> None:
+        status = b'{"status":"active"}' if active else b'{"status":"inactive"}'
+        url = self._transport.url("rules", name)
+        await self._transport.send("POST", url, status, idempotent=True)
+
+    async def delete_rule(self, name: str) -> None:
+        await self._delete("rules", name)
+
+    async def list_rules(self, *, limit: int = PAGE) -> list[RuleView]:
+        return await self._list("rules", RuleView, limit=limit)
+
+    async def put_package(
+        self, name: str, body: PackageBody | None = None, *, overwrite: bool = True
+    ) -> PackageView:
+        return await self._put(
+            "packages", name, body or PackageBody(), PackageView, overwrite=overwrite
+        )
+
+    async def get_package(self, name: str) -> PackageView:
+        return await self._get("packages", name, PackageView)
+
+    async def delete_package(self, name: str, *, force: bool = False) -> None:
+        await self._delete("packages", name, query="?force=true" if force else "")
+
+    async def list_packages(self, *, limit: int = PAGE) -> list[PackageView]:
+        return await self._list("packages", PackageView, limit=limit)
+
+    # --- activations ------------------------------------------------------------
+
+    async def get_activation(self, activation_id: str) -> ActivationRecord:
+        """The record. 404 until the activation has ended and was written."""
+        return await self._get("activations", activation_id, ActivationRecord)
+
+    async def list_activations(
+        self,
+        *,
+        name: str | None = None,
+        since: int | None = None,
+        upto: int | None = None,
+        skip: int = 0,
+        limit: int = 30,
+    ) -> list[ActivationSummary]:
+        """Newest first; `since` and `upto` in epoch ms, both inclusive."""
+        query = _query(name=name, since=since, upto=upto, skip=skip, limit=limit)
+        url = self._transport.url("activations", "", query)
+        reply = await self._transport.send("GET", url, idempotent=True)
+        return reply.decode(list[ActivationSummary])
+
+    async def count_activations(
+        self, *, name: str | None = None, since: int | None = None
+    ) -> int:
+        query = _query(name=name, since=since, count="true")
+        url = self._transport.url("activations", "", query)
+        reply = await self._transport.send("GET", url, idempotent=True)
+        return reply.decode(dict[str, int])["activations"]
+
+    async def wait(
+        self, activation_id: str, *, timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> ActivationRecord:
+        """Poll until the record is there.
+
+        Raises:
+            OpenWhiskError: status 404 when it is not there in time.
+        """
+        until = time.monotonic() + timeout_s
+        pause_s = POLL_FIRST_S
+        while True:
+            try:
+                return await self.get_activation(activation_id)
+            except OpenWhiskError as error:
+                if error.status != _NOT_FOUND or time.monotonic() + pause_s > until:
+                    raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, POLL_MOST_S)
+
+    # --- our own extensions -----------------------------------------------------
+
+    async def edge(self, path: str) -> Any:
+        """GET `/edge/v1/PATH`, decoded. 404 or 405 from a host that is no agent.
+
+        The system key is used when the target has one.
+        """
+        headers = {}
+        if self.target.system_key:
+            headers["Authorization"] = basic(self.target.system_key)
+        url = URL(f"{self.target.url}/edge/v1/{path}", encoded=True)
+        reply = await self._transport.send("GET", url, idempotent=True, headers=headers)
+        return reply.decode(Any)
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """For what is no request and answer (`follow`)."""
+        return self._transport.session
+
+    async def _put(
+        self,
+        collection: str,
+        name: str,
+        body: msgspec.Struct,
+        kind: type[_Answered],
+        *,
+        overwrite: bool,
+    ) -> _Answered:
+        query = "?overwrite=true" if overwrite else ""
+        url = self._transport.url(collection, name, query)
+        text = msgspec.json.encode(body)
+        reply = await self._transport.send("PUT", url, text, idempotent=overwrite)
+        return reply.decode(kind)
+
+    async def _get(
+        self, collection: str, name: str, kind: type[_Answered], *, query: str = ""
+    ) -> _Answered:
+        url = self._transport.url(collection, name, query)
+        reply = await self._transport.send("GET", url, idempotent=True)
+        return reply.decode(kind)
+
+    async def _delete(self, collection: str, name: str, *, query: str = "") -> None:
+        await self._transport.send(
+            "DELETE", self._transport.url(collection, name, query)
+        )
+
+    async def _list(
+        self, collection: str, kind: type[_Answered], *, limit: int
+    ) -> list[_Answered]:
+        """Page through the collection: no host gives more than 200 at once."""
+        found: list[_Answered] = []
+        while len(found) < limit:
+            wanted = min(PAGE, limit - len(found))
+            url = self._transport.url(
+                collection, "", f"?limit={wanted}&skip={len(found)}"
+            )
+            reply = await self._transport.send("GET", url, idempotent=True)
+            page = reply.decode(list[kind])  # type: ignore[valid-type]
+            found += page
+            if len(page) < wanted:
+                break
+        return found
+
+
+def _query(**given: Any) -> str:
+    pairs = (
+        f"{key}={quote(str(value), safe='/')}"
+        for key, value in given.items()
+        if value is not None
+    )
+    return "?" + "&".join(pairs)
+
+
+def _outcome(reply: Reply) -> Outcome:
+    if reply.status == _ACCEPTED:  # it still runs (A70)
+        found = reply.activation_id or reply.decode(Accepted).activation_id
+        return Outcome(found, None, reply.body)
+    if reply.body.startswith(b"["):  # A66: the bare array, even without `result`
+        if reply.is_outcome:
+            response = failure(Status.APPLICATION_ERROR, msgspec.Raw(reply.body))
+        else:
+            response = success(reply.body)
+        return Outcome(reply.activation_id, response, reply.body)
+    try:
+        record = _RECORD.decode(reply.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        text = f"the answer is not an activation: {error}"
+        raise OpenWhiskError(reply.status, text) from error
+    return Outcome(record.activation_id, record.response, reply.body)
