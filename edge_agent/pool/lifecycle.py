@@ -16,13 +16,13 @@
 Every change of a state goes through `advance`; an event that is not in the table
 raises and changes nothing.
 
-- OpenWhisk's names: new is Uninitialized, prewarmed is Started, ready is Ready and so on.
+- In OpenWhisk new is Uninitialized and prewarmed is Started; the others are the same.
 - OpenWhisk's pausing and paused are left out on purpose. It freezes a sandbox ten
   seconds after its last run and pays for the thaw on the next one; we promise that warm
   stays warm (design.md, promise 5), an idle process costs no processor time anyhow, and
   its memory is not given back by freezing. So nothing would ever send `pause`.
 - `remove` is legal only where the pool may take a sandbox away at will: prewarmed and
-  ready. One that starts, initializes or runs leaves by `fail` alone. Therefore a job never
+  ready. One that starts, initializes or runs leaves by `fail` alone. Therefore no job
   loses its sandbox to an eviction, and OpenWhisk's `rescheduleJob` is not needed.
 - One activation at a time: there is no running -> running, hence no counter of runs.
 """

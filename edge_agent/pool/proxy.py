@@ -1,0 +1,214 @@
+"""One sandbox, the state it is in and the job it is on (OpenWhisk's ContainerProxy).
+
+The proxy knows how a job is run: init once, then run, and what their answers come to.
+Which job it gets, and what becomes of it afterwards, is the business of its owner.
+
+A warm run is the hot path: `run` and the callback `_ran`, no task and no wait between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from edge_agent.model.activations import (
+    Cause,
+    Gone,
+    Response,
+    Said,
+    StartKind,
+    Status,
+    read_init,
+    read_run,
+)
+from edge_agent.model.jobs import Finished, Job
+from edge_agent.pool.context import Terms, init_request, run_context, terms_of
+from edge_agent.pool.lifecycle import Event, State, advance
+from edge_agent.pool.policy import Revision
+from edge_agent.pool.queue import Waiting
+from edge_agent.sandbox.base import Ran, RunRequest, Sandbox, SandboxSpec
+
+log = logging.getLogger(__name__)
+
+NS_PER_MS = 1_000_000
+#: After these a sandbox is as good as before (D8).
+KEPT = (Status.SUCCESS.text, Status.APPLICATION_ERROR.text)
+
+
+class Owner(Protocol):
+    """What a proxy needs of the pool: monotonic ns, epoch ms, and whom to tell."""
+
+    response_limit: int
+    api_host: str
+
+    def clock(self) -> int: ...
+
+    def wall_ms(self) -> int: ...
+
+    def job_done(self, proxy: Proxy, finished: Finished, *, keep: bool) -> None: ...
+
+
+class Proxy:
+    """`waiting` is the job it is bound to; `sandbox` is there once it has started.
+
+    `revision` and the terms are those of the action it knows, from init on.
+    """
+
+    __slots__ = (
+        "_begun_ms",
+        "_init",
+        "_init_ms",
+        "_job",
+        "_owner",
+        "_since_ns",
+        "_terms",
+        "_wait_ms",
+        "last_run_ms",
+        "revision",
+        "sandbox",
+        "spec",
+        "start",
+        "state",
+        "used_ns",
+        "waiting",
+    )
+
+    sandbox: Sandbox
+    revision: Revision
+    waiting: Waiting | None
+    _job: Job
+    _terms: Terms
+    _init: Ran | None
+    _init_ms: int | None
+    _begun_ms: int
+    _since_ns: int
+    _wait_ms: int
+
+    def __init__(self, spec: SandboxSpec, owner: Owner) -> None:
+        self.spec = spec
+        self.state = State.NEW
+        self.start = StartKind.COLD
+        self.waiting = None
+        self.used_ns = 0
+        self.last_run_ms = 0
+        self._owner = owner
+        self._init = None
+        self._init_ms = None
+
+    def __repr__(self) -> str:
+        return f"<Proxy {self.spec.kind} {self.spec.memory_mb} MB {self.state}>"
+
+    @property
+    def alive(self) -> bool:
+        return not self.sandbox.exited.done()
+
+    def advance(self, event: Event) -> None:
+        self.state = advance(self.state, event)
+
+    def init(self, waiting: Waiting, code: str) -> None:
+        """Give the sandbox the action of a job, then run the job."""
+        self.advance(Event.INIT)
+        self.revision = waiting.revision
+        self._terms = terms_of(waiting.job)
+        self._begin(waiting)
+        context = run_context(self._job, self._terms, now_ms=self._begun_ms)
+        request = init_request(
+            self._job, context, code=code, api_host=self._owner.api_host
+        )
+        self.sandbox.init(
+            request,
+            timeout_s=self._terms.timeout_s,
+            logs_bytes=self._terms.logs_bytes,
+        ).add_done_callback(self._initialized)
+
+    def run(self, waiting: Waiting) -> None:
+        """Run a job in a sandbox that is warm for it."""
+        self.start = StartKind.WARM
+        self._init = None
+        self._init_ms = None
+        self._begin(waiting)
+        self._run(self._begun_ms)
+
+    def _begin(self, waiting: Waiting) -> None:
+        owner = self._owner
+        job = waiting.job
+        now_ns = owner.clock()
+        self.waiting = waiting
+        self._job = job
+        self._since_ns = now_ns
+        self._begun_ms = owner.wall_ms()
+        self._wait_ms = (now_ns - job.accepted_ns) // NS_PER_MS
+
+    def _run(self, now_ms: int) -> None:
+        self.advance(Event.RUN)
+        terms = self._terms
+        job = self._job
+        request = RunRequest(job.arguments, run_context(job, terms, now_ms=now_ms))
+        self.sandbox.run(
+            request, timeout_s=terms.timeout_s, logs_bytes=terms.logs_bytes
+        ).add_done_callback(self._ran)
+
+    def _initialized(self, future: asyncio.Future[Ran]) -> None:
+        if self.state is not State.INITIALIZING:
+            return  # the pool was closed meanwhile
+        ran = _result(future)
+        self._init = ran
+        self._init_ms = self._lap_ms()
+        failed = read_init(
+            ran.said,
+            timeout_ms=self._terms.timeout_ms,
+            response_limit=self._owner.response_limit,
+        )
+        if failed is None:
+            self._run(self._owner.wall_ms())
+        else:
+            self._end(failed, ran, run_ms=0)
+
+    def _ran(self, future: asyncio.Future[Ran]) -> None:
+        if self.state is not State.RUNNING:
+            return  # the pool was closed meanwhile
+        ran = _result(future)
+        self.last_run_ms = run_ms = self._lap_ms()
+        response = read_run(
+            ran.said,
+            timeout_ms=self._terms.timeout_ms,
+            response_limit=self._owner.response_limit,
+        )
+        self._end(response, ran, run_ms=run_ms)
+
+    def _lap_ms(self) -> int:
+        """Since the last lap, or since the job began. Notes the time of last use."""
+        now_ns = self._owner.clock()
+        lap_ns = now_ns - self._since_ns
+        self.used_ns = self._since_ns = now_ns
+        return lap_ns // NS_PER_MS
+
+    def _end(self, response: Response, ran: Ran, *, run_ms: int) -> None:
+        init = self._init
+        finished = Finished(
+            response=response,
+            start_ms=self._begun_ms,
+            wait_ms=self._wait_ms,
+            run_ms=run_ms,
+            start=self.start,
+            init_ms=self._init_ms,
+            timed_out=_timed_out(ran.said),
+            logs=ran.logs if init is None or init is ran else init.logs + ran.logs,
+            level=self.sandbox.level,
+        )
+        keep = response.status in KEPT and self.alive
+        self._owner.job_done(self, finished, keep=keep)
+
+
+def _timed_out(said: Said) -> bool:
+    return isinstance(said, Gone) and said.cause is Cause.TIMED_OUT
+
+
+def _result(future: asyncio.Future[Ran]) -> Ran:
+    """What was said. A driver that breaks its contract must not cost a job its end."""
+    if not future.cancelled() and future.exception() is None:
+        return future.result()
+    error = None if future.cancelled() else future.exception()
+    log.error("a sandbox gave no result but an exception", exc_info=error)
+    return Ran(Gone(Cause.EXITED))
