@@ -1,0 +1,38 @@
+"""What can go wrong with a job.
+
+EdgeWhiskError
+├── JobError     the job file or an option is wrong; nothing was run     exit code 2
+└── RunFailed    the work failed; the map results so far are kept        exit code 1
+
+Each text is one line, with file and line where there is one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from edge_agent.model.errors import EdgeWhiskError
+
+
+class JobError(EdgeWhiskError):
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, path: Path, reason: str, *, line: int | None = None) -> None:
+        super().__init__(_located(path, line, reason))
+        self.path = path
+        self.line = line
+
+
+class RunFailed(EdgeWhiskError):
+    exit_code: ClassVar[int] = 1
+
+
+class ReduceFailed(RunFailed):
+    def __init__(self, path: Path, reason: str, *, line: int | None = None) -> None:
+        super().__init__(_located(path, line, f"reduce failed: {reason}"))
+
+
+def _located(path: Path, line: int | None, reason: str) -> str:
+    place = str(path) if line is None else f"{path}:{line}"
+    return f"{place}: {' '.join(reason.split())}"
