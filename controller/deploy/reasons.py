@@ -65,6 +65,8 @@ def _telling_line(text: str, stderr: str) -> str:
     vague = not text or "non-zero return code" in text or "MODULE FAILURE" in text
     if vague and errors:
         return errors[-1]
+    if "Traceback (most recent call last)" in text:
+        return [line.strip() for line in text.splitlines() if line.strip()][-1]
     return " ".join(text.split()) or "failed without a word"
 
 
