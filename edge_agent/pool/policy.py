@@ -66,7 +66,7 @@ class View(Protocol[H_co]):
 
     `used_mb` is declared by all that are not gone, `freeing_mb` by those of them that
     are being removed. `idle` and `prewarmed` are handles and their memory, those of
-    `idle` oldest use first.
+    `idle` oldest use first. `concrete` resolves a kind, None when nothing serves it.
     """
 
     @property
@@ -77,6 +77,8 @@ class View(Protocol[H_co]):
 
     @property
     def freeing_mb(self) -> int: ...
+
+    def concrete(self, kind: str) -> str | None: ...
 
     def warm_for(self, revision: Revision) -> H_co | None: ...
 
@@ -96,7 +98,9 @@ class UsePrewarmed(msgspec.Struct, Generic[H], frozen=True):
 
 
 class Create(msgspec.Struct, frozen=True):
-    pass
+    """A new one of this concrete kind."""
+
+    kind: str
 
 
 class Evict(msgspec.Struct, Generic[H], frozen=True):
@@ -135,12 +139,15 @@ def _place_cold(request: Request, view: View[H]) -> Decision[H]:
             f"The action needs {need_mb} MB of memory and this node has "
             f"{view.memory_mb} MB for all of its sandboxes."
         )
-    prewarmed = view.prewarmed_for(request.kind, need_mb)
+    kind = view.concrete(request.kind)
+    if kind is None:
+        return Refuse(f"This node has no runtime for the kind '{request.kind}'.")
+    prewarmed = view.prewarmed_for(kind, need_mb)
     if prewarmed is not None:
         return UsePrewarmed(prewarmed)
     missing_mb = need_mb - (view.memory_mb - view.used_mb)
     if missing_mb <= 0:
-        return Create()
+        return Create(kind)
     return _make_room(need_mb, missing_mb - view.freeing_mb, view)
 
 

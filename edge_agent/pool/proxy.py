@@ -106,6 +106,16 @@ class Proxy:
     def advance(self, event: Event) -> None:
         self.state = advance(self.state, event)
 
+    def bind(self, waiting: Waiting, start: StartKind) -> None:
+        """It is made or taken for this job, which `init` begins."""
+        self.waiting = waiting
+        self.start = start
+
+    def unbind(self) -> Waiting | None:
+        waiting = self.waiting
+        self.waiting = None
+        return waiting
+
     def init(self, waiting: Waiting, code: str) -> None:
         """Give the sandbox the action of a job, then run the job."""
         self.advance(Event.INIT)

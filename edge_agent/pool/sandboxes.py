@@ -17,13 +17,15 @@ from edge_agent.sandbox.base import Sandbox
 
 
 class Sandboxes:
-    """A policy `View` whose handles are proxies. `resolve` makes a kind concrete."""
+    """A policy `View` whose handles are proxies."""
 
-    def __init__(self, *, memory_mb: int, resolve: Callable[[str], str | None]) -> None:
+    def __init__(
+        self, *, memory_mb: int, concrete: Callable[[str], str | None]
+    ) -> None:
         self.memory_mb = memory_mb
         self.used_mb = 0
         self.freeing_mb = 0
-        self._resolve = resolve
+        self.concrete = concrete
         self._all: dict[Proxy, None] = {}
         self._idle = Idle()
         self._prewarmed: dict[Proxy, None] = {}
@@ -38,12 +40,9 @@ class Sandboxes:
         return self._idle.latest_of(revision)
 
     def prewarmed_for(self, kind: str, memory_mb: int) -> Proxy | None:
-        if not self._prewarmed:
-            return None
-        concrete = self._resolve(kind)
         for proxy in self._prewarmed:
             spec = proxy.spec
-            if (spec.kind, spec.memory_mb) == (concrete, memory_mb) and proxy.alive:
+            if (spec.kind, spec.memory_mb) == (kind, memory_mb) and proxy.alive:
                 return proxy
         return None
 

@@ -1,0 +1,204 @@
+"""The keeper makes and unmakes sandboxes; which and when, the pool and the policy say.
+
+Everything here is the cold path: tasks may be spent on it. A sandbox is made for one
+job or to stand prewarmed. What becomes of a job on the way is reported to the pool:
+
+- it has begun: the proxy reports its end by `Jobs.job_done`;
+- it cannot be run: `Jobs.job_failed`;
+- its sandbox died before the action was sent to it: `Jobs.job_back`. Once init has been
+  asked for, the sandbox may have read it, and the answer decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+from edge_agent.model.activations import Response, StartKind
+from edge_agent.pool import policy
+from edge_agent.pool.lifecycle import Event, State
+from edge_agent.pool.proxy import Owner, Proxy
+from edge_agent.pool.queue import Waiting
+from edge_agent.pool.refusal import NO_RESOURCES, CodeOf, fetch
+from edge_agent.pool.sandboxes import Sandboxes
+from edge_agent.pool.tasks import Tasks
+from edge_agent.sandbox.base import Sandbox, SandboxError, SandboxFactory, SandboxSpec
+
+log = logging.getLogger(__name__)
+
+#: How long the making and the unmaking of a sandbox may take.
+CREATE_TIMEOUT_S = 60.0
+DESTROY_TIMEOUT_S = 30.0
+#: After a prewarmed sandbox failed no other is started for so long.
+PREWARM_PAUSE_NS = 10 * 1_000_000_000
+
+
+class Jobs(Owner, Protocol):
+    """The pool, as the keeper sees it."""
+
+    def job_failed(self, waiting: Waiting, response: Response) -> None: ...
+
+    def job_back(self, waiting: Waiting) -> None: ...
+
+    def made_room(self) -> None: ...
+
+
+class Keeper:
+    """`prewarm` is how many of which kind shall stand ready."""
+
+    def __init__(
+        self,
+        factory: SandboxFactory,
+        sandboxes: Sandboxes,
+        *,
+        jobs: Jobs,
+        tasks: Tasks,
+        code_of: CodeOf,
+        prewarm: Mapping[str, int],
+    ) -> None:
+        self._factory = factory
+        self._sandboxes = sandboxes
+        self._jobs = jobs
+        self._tasks = tasks
+        self._code_of = code_of
+        self._prewarm = prewarm
+        self._prewarm_after_ns = 0
+
+    def create_for(self, waiting: Waiting, kind: str) -> None:
+        proxy = Proxy(SandboxSpec(kind, waiting.memory_mb), self._jobs)
+        proxy.bind(waiting, StartKind.COLD)
+        self._start(proxy, name=f"pool.create {waiting.job.activation_id}")
+
+    def use_prewarmed(self, proxy: Proxy, waiting: Waiting) -> None:
+        self._sandboxes.use_prewarmed(proxy)
+        proxy.bind(waiting, StartKind.PREWARMED)
+        name = f"pool.init {waiting.job.activation_id}"
+        self._tasks.spawn(self._init(proxy, waiting), name=name)
+
+    def prewarm(self) -> None:
+        """Start what is missing of the prewarmed, as far as memory goes."""
+        if not self._prewarm or self._jobs.clock() < self._prewarm_after_ns:
+            return
+        sandboxes = self._sandboxes
+        missing = policy.to_prewarm(
+            self._wanted(),
+            sandboxes.standing(),
+            free_mb=sandboxes.memory_mb - sandboxes.used_mb,
+        )
+        for kind in missing:
+            spec = SandboxSpec(kind, policy.STANDARD_MB)
+            self._start(Proxy(spec, self._jobs), name=f"pool.prewarm {kind}")
+
+    def evict(self, victims: tuple[Proxy, ...]) -> None:
+        for proxy in victims:
+            self.remove(proxy, Event.REMOVE)
+
+    def remove(self, proxy: Proxy, event: Event) -> None:
+        self._sandboxes.leave(proxy, event)
+        name = f"pool.destroy {proxy.sandbox.id}"
+        self._tasks.spawn(self._destroy(proxy), name=name)
+
+    async def close(self) -> None:
+        """Destroy them all at the same time; wait for those that are being made."""
+        for proxy in self._sandboxes:
+            if proxy.state not in (State.STARTING, State.REMOVING):
+                self._sandboxes.leave(proxy, Event.FAIL)
+        await self._tasks.settle(CREATE_TIMEOUT_S)
+        async with asyncio.TaskGroup() as group:
+            for proxy in self._sandboxes:
+                group.create_task(self._destroy(proxy), name=f"pool.close {proxy}")
+
+    def _wanted(self) -> dict[str, int]:
+        """By concrete kind; a kind that nothing installed serves is left out."""
+        found: dict[str, int] = {}
+        for kind, count in self._prewarm.items():
+            if concrete := self._factory.resolve(kind):
+                found[concrete] = found.get(concrete, 0) + count
+        return found
+
+    def _start(self, proxy: Proxy, *, name: str) -> None:
+        self._sandboxes.start(proxy)
+        self._tasks.spawn(self._create(proxy), name=name)
+
+    async def _create(self, proxy: Proxy) -> None:
+        """Start a sandbox, and give it its job if it was made for one."""
+        try:
+            async with asyncio.timeout(CREATE_TIMEOUT_S):
+                sandbox = await self._factory.create(proxy.spec)
+        except asyncio.CancelledError:
+            if proxy.waiting is not None:
+                proxy.waiting.future.cancel()
+            self._not_created(proxy)
+            raise
+        except Exception as error:
+            known = isinstance(error, SandboxError | TimeoutError)
+            log.warning(
+                "no sandbox for %s: %s",
+                proxy.spec.kind,
+                error,
+                exc_info=None if known else error,
+            )
+            self._not_created(proxy)
+        else:
+            await self._created(proxy, sandbox)
+
+    def _not_created(self, proxy: Proxy) -> None:
+        self._sandboxes.leave(proxy, Event.FAIL)
+        self._sandboxes.gone(proxy)
+        waiting = proxy.unbind()
+        if waiting is None:
+            self._pause_prewarming()
+        else:
+            self._jobs.job_failed(waiting, NO_RESOURCES)
+        self._jobs.made_room()
+
+    async def _created(self, proxy: Proxy, sandbox: Sandbox) -> None:
+        self._sandboxes.started(proxy, sandbox)
+        sandbox.exited.add_done_callback(lambda _: self._exited(proxy))
+        if proxy.waiting is None:
+            self._jobs.made_room()
+        else:
+            await self._init(proxy, proxy.waiting)
+
+    async def _init(self, proxy: Proxy, waiting: Waiting) -> None:
+        """Fetch the code and begin, if the sandbox lives and somebody still waits."""
+        code = await fetch(self._code_of, waiting.job.action)
+        if proxy.state is not State.PREWARMED:
+            return  # it has died meanwhile, and the job was seen to
+        if not proxy.alive:
+            self._exited(proxy)
+        elif isinstance(code, str) and not waiting.future.done():
+            proxy.init(waiting, code)
+        else:
+            proxy.unbind()
+            self._jobs.job_failed(
+                waiting, NO_RESOURCES if isinstance(code, str) else code
+            )
+            self.remove(proxy, Event.REMOVE)
+
+    def _exited(self, proxy: Proxy) -> None:
+        """A sandbox has died. One that runs or initializes says so by its answer."""
+        if proxy.state not in (State.PREWARMED, State.READY):
+            return
+        waiting = proxy.unbind()
+        if waiting is None and proxy.state is State.PREWARMED:
+            self._pause_prewarming()
+        self.remove(proxy, Event.FAIL)
+        if waiting is not None:
+            self._jobs.job_back(waiting)
+
+    def _pause_prewarming(self) -> None:
+        """A runtime that cannot start must not be started in a loop."""
+        self._prewarm_after_ns = self._jobs.clock() + PREWARM_PAUSE_NS
+
+    async def _destroy(self, proxy: Proxy) -> None:
+        try:
+            async with asyncio.timeout(DESTROY_TIMEOUT_S):
+                await proxy.sandbox.destroy()
+        except Exception:
+            log.exception("%r could not be destroyed", proxy)
+        if proxy.state is State.REMOVING:
+            self._sandboxes.gone(proxy)
+            self._jobs.made_room()
