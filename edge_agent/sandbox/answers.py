@@ -1,0 +1,71 @@
+"""Reads the answer lines of a launcher: a status byte, JSON text, a newline.
+
+`+` is an answer that is ok (a 2xx of the runtime contract), `-` one that is not.
+Whatever else arrives is forged or broken, and the sandbox cannot be trusted any more.
+No I/O here: bytes go in, what was said comes out.
+"""
+
+from __future__ import annotations
+
+from edge_agent.model.activations import Answer, Cause, Gone, Said
+
+_STATUS = {ord("+"): True, ord("-"): False}
+#: A line may be this many times the limit before we stop counting its bytes.
+PATIENCE = 64
+
+
+class Misbehaviour(Exception):
+    """Bytes that no launcher of ours sends."""
+
+
+class AnswerReader:
+    """Assembles one line at a time; keeps at most `limit` bytes of it.
+
+    A longer one is counted to its end and reported as Gone(TOO_LONG).
+    """
+
+    __slots__ = ("_limit", "_parts", "_size")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    @property
+    def pending(self) -> int:
+        """Bytes of an unfinished line so far."""
+        return self._size
+
+    def feed(self, chunk: bytes) -> Said | None:
+        """What was said once the line is complete; raises Misbehaviour."""
+        end = chunk.find(b"\n")
+        if end == len(chunk) - 1 and not self._size and end <= self._limit:
+            return Answer(chunk[1:-1], _status_of(chunk))
+        if end not in {-1, len(chunk) - 1}:
+            raise Misbehaviour("more than one answer")
+        self._keep(chunk)
+        return self._finish() if end >= 0 else None
+
+    def _keep(self, chunk: bytes) -> None:
+        # One byte of status and the newline do not count.
+        room = self._limit + 2 - self._size
+        if room > 0:
+            self._parts.append(chunk[:room])
+        self._size += len(chunk)
+        if self._size > PATIENCE * self._limit:
+            raise Misbehaviour("an answer without end")
+
+    def _finish(self) -> Said:
+        line, size = b"".join(self._parts), self._size - 2
+        self._parts, self._size = [], 0
+        ok = _status_of(line)
+        if size > self._limit:
+            return Gone(Cause.TOO_LONG, size, line[1 : self._limit + 1])
+        return Answer(line[1:-1], ok)
+
+
+def _status_of(line: bytes) -> bool:
+    try:
+        return _STATUS[line[0]]
+    except (KeyError, IndexError):
+        raise Misbehaviour("an answer without a status") from None

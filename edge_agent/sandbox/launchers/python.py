@@ -1,0 +1,343 @@
+"""Runs one Python action: the far end of `process.py`.
+
+Standard library only, run by the interpreter of the user's choice as `python3 -I -S`.
+Requests are JSON lines on fd 4, the init request first; answers are lines on fd 3: `+`
+(ok) or `-`, then JSON. Argument 1 is the work folder, the others extend `sys.path`.
+
+Half of a cold start is imports, so nothing is imported that one can do without: `json`
+costs 8 ms and `os` 1.3 ms on a small machine, `traceback` 10. The C parts of json are
+used by themselves, and json itself where they have changed.
+"""
+
+# Names of types would have to be imported too, and `os` and `pathlib` are not.
+# ruff: noqa: ANN001, ANN201, ANN202, PTH123, SLF001
+# mypy: allow-untyped-defs, allow-untyped-calls
+# mypy: disable-error-code="arg-type,assignment,attr-defined"
+
+import builtins
+import posix
+import sys
+
+ANSWERS, REQUESTS = 3, 4
+#: Tells the agent that main ran out of memory, which a plain death does not.
+OUT_OF_MEMORY = 113
+SMALL, LARGE = 1 << 16, 1 << 20
+LINE = b"\n"
+
+NO_CODE = "Missing main/no code to execute."
+NO_BINARY = "The action failed to generate or locate a binary. See logs for details."
+NO_START = "Cannot start action. Check logs for details."
+NO_RESULT = "The action did not return a dictionary or array."
+NO_JSON = "The action did not return a result that is JSON: "
+
+
+class Refused(Exception):
+    """Init failed; the text goes to the caller, the reason is on stderr."""
+
+
+def make_codec():
+    """`loads(text)` and `dumps(value)`, without importing json where that works."""
+    try:
+        import _json  # noqa: PLC0415
+
+        scan = _json.make_scanner(Scanning)
+        encode = _json.make_encoder(
+            None, refuse, _json.encode_basestring, None, ":", ",", False, False, False
+        )
+        loads, dumps = codec_of(scan, encode)
+        if dumps(loads('{"a":[1,"\\u00e9"]}')) == '{"a":[1,"é"]}':
+            return loads, dumps
+    except (ImportError, TypeError, AttributeError):
+        pass
+    import json  # noqa: PLC0415
+
+    def json_dumps(value):
+        return json.dumps(
+            value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        )
+
+    return json.loads, json_dumps
+
+
+class Scanning:
+    """What `_json.make_scanner` reads of a decoder."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = {
+        "-Infinity": float("-inf"),
+        "Infinity": float("inf"),
+        "NaN": float("nan"),
+    }.__getitem__
+
+
+def codec_of(scan, encode):
+    def loads(text):
+        return scan(text, 0)[0]
+
+    def dumps(value):
+        return "".join(encode(value, 0))
+
+    return loads, dumps
+
+
+def refuse(value):
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+loads, dumps = make_codec()
+
+
+def read_line():
+    """The next request; empty when the agent has closed its end."""
+    chunk = posix.read(REQUESTS, SMALL)
+    if chunk.endswith(LINE) or not chunk:
+        return chunk
+    parts = [chunk]
+    while not chunk.endswith(LINE):
+        chunk = posix.read(REQUESTS, LARGE)
+        if not chunk:
+            return b""
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def answer(status, text):
+    try:
+        line = f"{status}{text}\n".encode()
+    except UnicodeEncodeError:  # lone surrogates: only escapes can carry them
+        import json  # noqa: PLC0415
+
+        line = f"{status}{json.dumps(json.loads(text))}\n".encode()
+    view = memoryview(line)
+    while view:
+        view = view[posix.write(ANSWERS, view) :]
+
+
+def answer_error(text):
+    answer("-", '{"error":' + dumps([text])[1:-1] + "}")
+
+
+def flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: S112 - the user closed or replaced it
+            continue
+
+
+def put_environment(variables):
+    """Before `os` is imported its dictionary is `posix.environ`, in bytes."""
+    os = sys.modules.get("os")
+    if os is not None:
+        os.environ.update(variables)
+        return
+    for name, value in variables.items():
+        key, text = name.encode(), value.encode("utf-8", "surrogateescape")
+        posix.environ[key] = text
+        posix.putenv(key, text)
+
+
+def print_exception(error):
+    """As the interpreter does, but without our own frames."""
+    trace = error.__traceback__
+    error.__traceback__ = trace and trace.tb_next
+    flush()
+    sys.__excepthook__(type(error), error, error.__traceback__)
+
+
+def say(text):
+    sys.stderr.write(text + "\n")
+
+
+def write_source(code):
+    with open("main__.py", "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(code)
+    return "main__.py", code
+
+
+def unpack(code):
+    """A base64 zip with `__main__.py` at its root, into the work folder."""
+    import binascii  # noqa: PLC0415
+    import io  # noqa: PLC0415
+    import zipfile  # noqa: PLC0415
+
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(binascii.a2b_base64(code)))
+    except (binascii.Error, zipfile.BadZipFile, ValueError) as error:
+        say(f"The action is not a zip file: {error}")
+        raise Refused(NO_BINARY) from None
+    with archive:
+        for entry in archive.infolist():
+            extract(archive, entry)
+        if "__main__.py" not in archive.namelist():
+            say("Zip file does not include __main__.py")
+            raise Refused(NO_BINARY)
+        return "__main__.py", archive.read("__main__.py")
+
+
+def extract(archive, entry):
+    name, mode = entry.filename, entry.external_attr >> 16
+    if name.startswith("/") or ".." in name.split("/") or "\\" in name:
+        say(f"Zip file has a path outside the action: {name}")
+        raise Refused(NO_BINARY)
+    try:
+        path = archive.extract(entry)
+        if mode & 0o111 and not entry.is_dir():
+            posix.chmod(path, 0o755)
+    except Exception as error:  # damaged data, encryption, a full folder
+        say(f"{name} cannot be unpacked: {error}")
+        raise Refused(NO_BINARY) from None
+
+
+def activate_virtualenv():
+    """C31: a `virtualenv` folder beside the code goes first on the path."""
+    try:
+        posix.stat("virtualenv")
+    except OSError:
+        return
+    for path in (
+        "virtualenv/bin/activate_this.py",
+        "virtualenv/Scripts/activate_this.py",
+    ):
+        try:
+            with open(path, encoding="utf-8") as file:
+                source = file.read()
+        except OSError:
+            continue
+        exec(compile(source, path, "exec"), {"__file__": path, "__name__": path})
+        return
+    say("Invalid virtualenv. Zip file does not include 'activate_this.py'.")
+    raise Refused(NO_BINARY)
+
+
+def load(request):
+    """The user's function.
+
+    Raises:
+        Refused: there is none; the reason has gone to stderr.
+    """
+    if not request["code"] or not request["main"]:
+        raise Refused(NO_CODE)
+    if request["binary"]:
+        path, source = unpack(request["code"])
+        activate_virtualenv()
+    else:
+        path, source = write_source(request["code"])
+    try:
+        compiled = compile(source, f"{FOLDER}/{path}", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        print_exception(error)
+        raise Refused(NO_BINARY) from None
+    return find_main(run_module(compiled, path), request["main"])
+
+
+def run_module(compiled, path):
+    module = type(sys)("main__")
+    module.__file__ = f"{FOLDER}/{path}"
+    module.__builtins__ = builtins
+    sys.modules["main__"] = module
+    try:
+        exec(compiled, module.__dict__)
+    except MemoryError:
+        leave_out_of_memory()
+    except Exception as error:
+        print_exception(error)
+        raise Refused(NO_START) from None
+    return module
+
+
+def find_main(module, name):
+    found = getattr(module, name, None)
+    if callable(found):
+        return found
+    say(f"ImportError: cannot import name '{name}' from 'main__' ({module.__file__})")
+    raise Refused(NO_START)
+
+
+def leave_out_of_memory():
+    flush()
+    posix._exit(OUT_OF_MEMORY)
+
+
+def run(main, line):
+    request = loads(line.decode("utf-8", "surrogatepass"))
+    arguments = request.pop("value", {})
+    put_environment(
+        {
+            "__OW_" + key.upper(): value
+            for key, value in request.items()
+            if isinstance(value, str)
+        }
+    )
+    try:
+        result = main(arguments)
+    except MemoryError:
+        leave_out_of_memory()
+    except Exception as error:
+        print_exception(error)
+        result = {"error": str(error)}
+    report(result)
+
+
+def report(result):
+    if posix.getpid() != PID:  # a fork of main must not answer in its place
+        flush()
+        posix._exit(0)
+    try:
+        text = dumps(result) if isinstance(result, (dict, list, tuple)) else None
+    except (TypeError, ValueError, RecursionError) as error:
+        flush()
+        answer_error(NO_JSON + str(error))
+        return
+    except MemoryError:
+        leave_out_of_memory()
+    flush()
+    if text is None:
+        answer_error(NO_RESULT)
+    else:
+        answer("+", text)
+
+
+def initialise():
+    line = read_line()
+    if not line:
+        sys.exit(0)
+    request = loads(line.decode("utf-8", "surrogatepass"))
+    put_environment(request["env"])
+    try:
+        main = load(request)
+    except Refused as error:
+        flush()
+        answer_error(str(error))
+        sys.exit(0)
+    flush()
+    answer("+", '{"ok":true}')
+    return main
+
+
+def prepare():
+    """What `site` would have done and users expect, at no cost."""
+    builtins.exit = builtins.quit = sys.exit
+    posix.chdir(FOLDER)
+    sys.argv = ["main__.py"]
+    sys.path[:0] = [FOLDER]
+    sys.path += PATHS
+    for fd in (ANSWERS, REQUESTS):
+        posix.set_inheritable(fd, False)
+    answer("+", '{"ok":true}')
+
+
+FOLDER, *PATHS = sys.argv[1:]
+PID = posix.getpid()
+# Run as a script we are `__main__`, where the user's pickles must not look.
+prepare()
+user_main = initialise()
+while True:
+    request_line = read_line()
+    if not request_line:
+        break
+    run(user_main, request_line)

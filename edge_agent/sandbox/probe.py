@@ -1,0 +1,153 @@
+"""What this kernel and this user give us to hold code with; asked once, at start.
+
+The answer is a value: a level, and findings for people, each with the line that would
+mend it. Level `full` (namespaces, memory cgroup and seccomp) belongs to later work;
+what it needs of cgroups is already found here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_agent.sandbox.cgroup import Cgroups, find_cgroups
+
+PROBE_TIMEOUT_S = 5.0
+NAMESPACES, RLIMITS = "namespaces", "rlimits"
+
+#: The least that a sandbox of level `namespaces` is made of.
+_TRIAL = (
+    *("--unshare-pid", "--unshare-ipc", "--unshare-uts"),
+    *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+    *("--ro-bind", "/", "/", "--proc", "/proc", "--tmpfs", "/tmp"),  # noqa: S108
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that could be better: `mend` is the line that would do it."""
+
+    text: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.text}; to mend it: {self.mend}"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The kernel's gifts. `bwrap` is its path where namespaces work, else empty."""
+
+    bwrap: str = ""
+    user_namespace: bool = False
+    cgroup_namespace: bool = False
+    sized_tmpfs: bool = False
+    root: bool = False
+    seccomp: bool = False
+    cgroups: Cgroups = field(default_factory=Cgroups)
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def level(self) -> str:
+        return NAMESPACES if self.bwrap else RLIMITS
+
+
+def probe_kernel(*, bwrap: str | None = None, cgroup_root: Path | None = None) -> Probe:
+    """Try things out; blocks for some tens of milliseconds, PROBE_TIMEOUT_S at most.
+
+    Args:
+        bwrap: the executable, looked up on PATH when None.
+        cgroup_root: where control groups are mounted, when not where they usually are.
+    """
+    findings: list[Finding] = []
+    path = shutil.which("bwrap") if bwrap is None else bwrap
+    works = bool(path) and _namespaces_work(path or "", findings)
+    if not path:
+        findings.append(
+            Finding("bubblewrap is not installed", "apt-get install bubblewrap")
+        )
+    cgroups = find_cgroups(cgroup_root or Path("/sys/fs/cgroup"))
+    findings += _cgroup_findings(cgroups)
+    seccomp = _kernel_has_seccomp()
+    if not seccomp:
+        findings.append(
+            Finding("this kernel has no seccomp filters", "CONFIG_SECCOMP_FILTER=y")
+        )
+    return Probe(
+        bwrap=path if works and path else "",
+        user_namespace=works and _run(path, "--unshare-user", *_TRIAL) is None,
+        cgroup_namespace=works and _run(path, "--unshare-cgroup", *_TRIAL) is None,
+        sized_tmpfs=works
+        and _run(path, "--size", "4096", *_TRIAL[-2:], *_TRIAL) is None,
+        root=os.geteuid() == 0,
+        seccomp=seccomp,
+        cgroups=cgroups,
+        findings=tuple(findings),
+    )
+
+
+def _namespaces_work(path: str, findings: list[Finding]) -> bool:
+    trouble = _run(path, *_TRIAL)
+    if trouble is None:
+        return True
+    findings.append(Finding(f"bubblewrap cannot make namespaces: {trouble}", _remedy()))
+    return False
+
+
+def _remedy() -> str:
+    """The usual causes, by the switches that distributions have for them."""
+    if _read("/proc/sys/kernel/unprivileged_userns_clone") == "0":
+        return "sysctl -w kernel.unprivileged_userns_clone=1"
+    if _read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+    if _read("/proc/sys/user/max_user_namespaces") == "0":
+        return "sysctl -w user.max_user_namespaces=10000"
+    return "allow the agent's user to create user namespaces"
+
+
+def _cgroup_findings(cgroups: Cgroups) -> list[Finding]:
+    if cgroups.memory:
+        return []
+    if cgroups.reason == "absent":
+        return [
+            Finding(
+                "the kernel has no memory control group",
+                "add `cgroup_enable=memory cgroup_memory=1` to "
+                "/boot/firmware/cmdline.txt and reboot",
+            )
+        ]
+    return [
+        Finding(
+            f"the memory control group is not ours to use ({cgroups.reason})",
+            "Delegate=yes in the agent's systemd unit",
+        )
+    ]
+
+
+def _kernel_has_seccomp() -> bool:
+    return "Seccomp:" in _read("/proc/self/status")
+
+
+def _run(path: str | None, *arguments: str) -> str | None:
+    """Run bubblewrap around `true`: None when that worked, else why not."""
+    try:
+        done = subprocess.run(
+            [str(path), *arguments, "true"],
+            check=False,
+            capture_output=True,
+            timeout=PROBE_TIMEOUT_S,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    said = done.stderr.decode(errors="replace").strip()
+    return None if done.returncode == 0 else said or f"exit code {done.returncode}"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

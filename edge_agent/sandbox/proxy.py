@@ -1,0 +1,344 @@
+"""One process sandbox: its conversation with the launcher, its logs and its end.
+
+A warm run makes no task: the request line is written at once, a reader callback
+completes the future, and one timer per sandbox, set anew only when it fires, watches
+the time. When an answer has come, what the pipes of stdout and stderr still hold
+belongs to it, because the launcher flushes before it answers; so no sentinel is needed.
+
+    starting --hello--> prewarmed --init--> ready --run--> ready ...
+    any of them --death, misbehaviour, time out, destroy--> dying --reaped--> exited
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import select
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from edge_agent.model.activations import Cause, Gone, Said
+from edge_agent.sandbox.answers import AnswerReader, Misbehaviour
+from edge_agent.sandbox.base import InitRequest, Ran, RunRequest, SandboxSpec
+from edge_agent.sandbox.hold import Hold
+from edge_agent.sandbox.logs import LogCollector
+from edge_agent.sandbox.spawn import (
+    ANSWERS,
+    REQUESTS,
+    STDERR,
+    STDOUT,
+    Child,
+    grow_pipe,
+)
+
+PIPE_BYTES, GROWN_PIPE_BYTES = 1 << 16, 1 << 20
+LOG_READ_BYTES = 1 << 15
+#: While output is being dropped it is read at this pace, so that a flood costs little.
+DROP_PAUSE_S = 0.005
+DRAIN_READS = 32
+#: How long a process may live on after it has closed its answers, or was killed.
+CLOSING_GRACE_S = 0.5
+KILL_GRACE_S = 2.0
+DESTROY_TIMEOUT_S = 10.0
+#: Exit code of a launcher whose user code ran out of memory.
+EXIT_OUT_OF_MEMORY = 113
+#: Exit codes of an interpreter that aborted itself: SIGTRAP and SIGABRT.
+_ABORTED = {133, 134, -5, -6}
+_LABELS = {STDOUT: "stdout", STDERR: "stderr"}
+
+_encode = msgspec.json.Encoder().encode
+_log = logging.getLogger(__name__)
+
+
+class ProcessSandbox:
+    """A Sandbox whose code runs in a child process."""
+
+    def __init__(
+        self,
+        sandbox_id: str,
+        spec: SandboxSpec,
+        *,
+        level: str,
+        child: Child,
+        hold: Hold,
+        response_limit: int,
+        on_destroyed: Callable[[str], None],
+    ) -> None:
+        self.id = sandbox_id
+        self.spec = spec
+        self.level = level
+        self._loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[None] = self._loop.create_future()
+        self._child = child
+        self._hold = hold
+        self._on_destroyed = on_destroyed
+        self._answers = AnswerReader(response_limit)
+        self._logs = LogCollector()
+        self._waiting: asyncio.Future[Ran] | None = None
+        self._unsent = memoryview(b"")
+        self._deadline = self._timer_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._read_bytes = PIPE_BYTES
+        self._cause: Cause | None = None
+        self._dying = False
+        self._destroyed: asyncio.Future[None] | None = None
+        self._log_poll = select.poll()
+        self._watch()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that we started: bubblewrap's, or the launcher's."""
+        return self._child.pid
+
+    # What the pool asks
+
+    def greet(self, *, timeout_s: float, logs_bytes: int) -> asyncio.Future[Ran]:
+        """The launcher's first answer, sent by itself: it is ready for an action."""
+        return self._ask(b"", timeout_s, logs_bytes)
+
+    def init(
+        self, request: InitRequest, *, timeout_s: float, logs_bytes: int
+    ) -> asyncio.Future[Ran]:
+        return self._ask(_encode(request) + b"\n", timeout_s, logs_bytes)
+
+    def run(
+        self, request: RunRequest, *, timeout_s: float, logs_bytes: int
+    ) -> asyncio.Future[Ran]:
+        return self._ask(_run_line(request), timeout_s, logs_bytes)
+
+    async def destroy(self) -> None:
+        if self._destroyed is not None:
+            await asyncio.shield(self._destroyed)
+            return
+        self._destroyed = self._loop.create_future()
+        self._kill(Cause.EXITED)
+        try:
+            await asyncio.wait([self.exited], timeout=DESTROY_TIMEOUT_S)
+            if not self.exited.done():
+                _log.error("sandbox %s: pid %d outlives SIGKILL", self.id, self.pid)
+            if not self._hold.quick_clean():
+                await self._loop.run_in_executor(None, self._hold.clean)
+        finally:
+            self._on_destroyed(self.id)
+            self._destroyed.set_result(None)
+
+    # Asking
+
+    def _ask(
+        self, line: bytes, timeout_s: float, logs_bytes: int
+    ) -> asyncio.Future[Ran]:
+        future: asyncio.Future[Ran] = self._loop.create_future()
+        if self._dying or self.exited.done():
+            future.set_result(Ran(Gone(Cause.EXITED)))
+            return future
+        self._waiting = future
+        self._logs.start(logs_bytes)
+        self._deadline = self._loop.time() + timeout_s
+        if self._timer is None or self._timer_at > self._deadline:
+            self._set_timer()
+        if line:
+            self._write(line)
+        return future
+
+    def _write(self, line: bytes) -> None:
+        fd = self._child.ends[REQUESTS]
+        if len(line) > PIPE_BYTES:
+            grow_pipe(fd, GROWN_PIPE_BYTES)
+        sent = _write_some(fd, line)
+        if sent < len(line):
+            self._unsent = memoryview(line)[sent:]
+            self._loop.add_writer(fd, self._on_writable)
+
+    def _on_writable(self) -> None:
+        fd = self._child.ends[REQUESTS]
+        self._unsent = self._unsent[_write_some(fd, self._unsent) :]
+        if not self._unsent:
+            self._loop.remove_writer(fd)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._deadline
+        self._timer = self._loop.call_at(self._deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._waiting is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._set_timer()
+        else:
+            self._kill(Cause.TIMED_OUT)
+
+    # Hearing
+
+    def _watch(self) -> None:
+        ends = self._child.ends
+        self._loop.add_reader(ends[ANSWERS], self._on_answer)
+        self._loop.add_reader(self._child.pidfd, self._on_exit)
+        for end in _LABELS:
+            self._log_poll.register(ends[end], select.POLLIN)
+            self._loop.add_reader(ends[end], partial(self._on_log, end))
+
+    def _on_answer(self) -> None:
+        chunk = _read_some(self._child.ends[ANSWERS], self._read_bytes)
+        if chunk is None:
+            return
+        if not chunk:
+            self._on_answers_closed()
+            return
+        try:
+            said = self._hear(chunk)
+        except Misbehaviour as error:
+            _log.warning("sandbox %s misbehaved: %s", self.id, error)
+            self._kill(Cause.EXITED)
+            return
+        if said is not None:
+            self._finish(said)
+
+    def _hear(self, chunk: bytes) -> Said | None:
+        if self._waiting is None:
+            raise Misbehaviour("an answer that nobody asked for")
+        if len(chunk) == PIPE_BYTES == self._read_bytes:
+            grow_pipe(self._child.ends[ANSWERS], GROWN_PIPE_BYTES)
+            self._read_bytes = GROWN_PIPE_BYTES
+        return self._answers.feed(chunk)
+
+    def _finish(self, said: Said) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.set_result(Ran(said, self._take_logs()))
+
+    def _on_answers_closed(self) -> None:
+        """It is exiting, and its exit code will tell why; or it only pretends."""
+        self._loop.remove_reader(self._child.ends[ANSWERS])
+        self._loop.call_later(CLOSING_GRACE_S, self._kill, Cause.EXITED)
+
+    # Logs
+
+    def _on_log(self, end: int) -> None:
+        fd = self._child.ends[end]
+        chunk = _read_some(fd, LOG_READ_BYTES)
+        if chunk:
+            self._logs.feed(_LABELS[end], chunk)
+            if self._logs.deaf:
+                self._loop.remove_reader(fd)
+                self._loop.call_later(DROP_PAUSE_S, self._hear_again, end)
+        elif chunk is not None:
+            self._loop.remove_reader(fd)
+            self._log_poll.unregister(fd)
+
+    def _hear_again(self, end: int) -> None:
+        fd = self._child.ends.get(end)
+        if fd is not None:
+            self._loop.add_reader(fd, partial(self._on_log, end))
+
+    def _take_logs(self) -> tuple[str, ...]:
+        ready = self._log_poll.poll(0)
+        if ready:
+            readable = {fd for fd, _ in ready}
+            for end, label in _LABELS.items():
+                if self._child.ends[end] in readable:
+                    self._drain(self._child.ends[end], label)
+        return self._logs.take()
+
+    def _drain(self, fd: int, label: str) -> None:
+        """Bounded: a process that never stops printing does not keep us here."""
+        for _ in range(DRAIN_READS):
+            chunk = _read_some(fd, PIPE_BYTES)
+            if chunk:
+                self._logs.feed(label, chunk)
+            if not chunk or len(chunk) < PIPE_BYTES:
+                return
+
+    # Ending
+
+    def _kill(self, cause: Cause) -> None:
+        if self._dying:
+            return
+        self._dying = True
+        self._cause = cause
+        self._hold.kill()
+        self._loop.call_later(KILL_GRACE_S, self._insist)
+
+    def _insist(self) -> None:
+        if not self.exited.done():
+            self._child.kill(group=True)
+            self._finish(Gone(self._cause or Cause.EXITED))
+
+    def _on_exit(self) -> None:
+        if not self._child.reap():
+            return
+        self._dying = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._hear_last_words()
+        self._let_go()
+        self.exited.set_result(None)
+
+    def _hear_last_words(self) -> None:
+        """An answer may have been written just before the end."""
+        if self._waiting is None:
+            return
+        try:
+            while self._cause is None and self._waiting is not None:
+                chunk = _read_some(self._child.ends[ANSWERS], GROWN_PIPE_BYTES)
+                said = self._answers.feed(chunk) if chunk else None
+                if said is not None:
+                    self._finish(said)
+                elif not chunk:
+                    break
+        except Misbehaviour:
+            self._cause = Cause.EXITED
+        if self._waiting is not None:
+            logs = self._take_logs()
+            self._waiting.set_result(Ran(Gone(self._why(logs)), logs))
+            self._waiting = None
+
+    def _why(self, logs: tuple[str, ...]) -> Cause:
+        status = self._child.status
+        if self._cause not in {None, Cause.EXITED}:
+            return self._cause or Cause.EXITED
+        if status == EXIT_OUT_OF_MEMORY or self._hold.out_of_memory:
+            return Cause.OUT_OF_MEMORY
+        if status in _ABORTED and any("out of memory" in line for line in logs):
+            return Cause.OUT_OF_MEMORY
+        return Cause.EXITED
+
+    def _let_go(self) -> None:
+        for fd in (*self._child.ends.values(), self._child.pidfd):
+            self._loop.remove_reader(fd)
+        self._loop.remove_writer(self._child.ends[REQUESTS])
+        self._child.close_all()
+
+
+def _run_line(request: RunRequest) -> bytes:
+    """`{"value":<arguments>,...}`: the arguments pass through as they are."""
+    arguments = request.arguments
+    if b"\n" in arguments:  # in JSON text only between tokens
+        arguments = arguments.replace(b"\n", b" ")
+    if not request.context:
+        return b'{"value":%b}\n' % arguments
+    return b'{"value":%b,%b\n' % (arguments, _encode(request.context)[1:])
+
+
+def _write_some(fd: int, data: bytes | memoryview) -> int:
+    """How much the pipe took. To a process that is gone: all, its exit tells."""
+    try:
+        return os.write(fd, data)
+    except BlockingIOError:
+        return 0
+    except BrokenPipeError:
+        return len(data)
+
+
+def _read_some(fd: int, size: int) -> bytes | None:
+    """Empty at the end of the stream, None when there is nothing now."""
+    try:
+        return os.read(fd, size)
+    except BlockingIOError:
+        return None

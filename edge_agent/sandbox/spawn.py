@@ -1,0 +1,141 @@
+"""Starting a process at the least cost to the event loop, and ending it for good.
+
+`posix_spawn` (vfork) and not `subprocess` or asyncio's children: it blocks the loop for
+half the time and needs no watcher; a pidfd tells of the death. It must be called on the
+thread that lives as long as the agent: bubblewrap's death-with-parent is tied to it.
+
+In the child: fd 0 is /dev/null, 1 and 2 are logs, 3 takes answers, 4 gives requests, 5
+the arguments of bubblewrap. That last one makes a gap between the start and the first
+fork of the child, in which it gets its limits and its control group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+STDIN, STDOUT, STDERR, ANSWERS, REQUESTS, ARGUMENTS = range(6)
+#: Ends for the child are moved above the numbers they are put on there.
+_ABOVE = 10
+_READS, _WRITES = 0, 1
+#: Which end of a pipe is the child's.
+_CHILD_END = {
+    STDOUT: _WRITES,
+    STDERR: _WRITES,
+    ANSWERS: _WRITES,
+    REQUESTS: _READS,
+    ARGUMENTS: _READS,
+}
+
+
+@dataclass(slots=True)
+class Child:
+    """A process of ours: `ends` maps its fd numbers to our ends of the pipes."""
+
+    pid: int
+    pidfd: int
+    ends: dict[int, int] = field(default_factory=dict)
+    status: int | None = None
+
+    def reap(self) -> bool:
+        """Whether it is dead; sets `status` (negative: the signal) once."""
+        if self.status is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # somebody else in this process took it
+                pid, status = self.pid, 0
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status is not None
+
+    def kill(self, *, group: bool) -> None:
+        """SIGKILL to it, or to its whole process group."""
+        if self.status is not None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if group:
+                os.killpg(self.pid, signal.SIGKILL)
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def close(self, end: int) -> None:
+        fd = self.ends.pop(end, None)
+        if fd is not None:
+            os.close(fd)
+
+    def close_all(self) -> None:
+        for end in list(self.ends):
+            self.close(end)
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+def spawn(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    with_arguments: bool = False,
+) -> Child:
+    """Start `command` as the leader of a session of its own.
+
+    Raises:
+        OSError: it cannot be started, or we are out of descriptors.
+    """
+    ours: dict[int, int] = {}
+    theirs: dict[int, int] = {}
+    wanted = [STDOUT, STDERR, ANSWERS, REQUESTS]
+    try:
+        for number in [*wanted, ARGUMENTS] if with_arguments else wanted:
+            _open_pipe(number, ours, theirs)
+        pid = _posix_spawn(command, environment, theirs)
+    except BaseException:
+        _close(ours.values())
+        raise
+    finally:
+        _close(theirs.values())
+    return Child(pid, os.pidfd_open(pid), ours)
+
+
+def _open_pipe(number: int, ours: dict[int, int], theirs: dict[int, int]) -> None:
+    pipe = list(os.pipe())
+    end = _CHILD_END[number]
+    if pipe[end] < _ABOVE:
+        low = pipe[end]
+        pipe[end] = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+        os.close(low)
+    theirs[number], ours[number] = pipe[end], pipe[1 - end]
+    os.set_blocking(ours[number], False)
+
+
+def _posix_spawn(
+    command: Sequence[str], environment: Mapping[str, str], ends: Mapping[int, int]
+) -> int:
+    actions: list[tuple[Any, ...]] = [
+        (os.POSIX_SPAWN_OPEN, STDIN, os.devnull, os.O_RDONLY, 0)
+    ]
+    actions += [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in ends.items()]
+    return os.posix_spawn(
+        command[0],
+        list(command),
+        dict(environment),
+        file_actions=actions,
+        setsid=True,
+        setsigmask=[],
+        setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM],
+    )
+
+
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def grow_pipe(fd: int, size: int) -> None:
+    """Let a pipe hold `size` bytes; the system may refuse beyond its bounds."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
