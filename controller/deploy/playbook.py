@@ -42,15 +42,21 @@ class Run:
 
 
 def play(
-    run: Run, on_event: Callable[[Event], None], environ: Mapping[str, str]
+    run: Run, on_event: Callable[[Event], None], environment: Mapping[str, str]
 ) -> Recap:
-    """Run it to its end. A playbook that failed is a recap that says so."""
+    """Run it to its end. A playbook that failed is a recap that says so.
+
+    Args:
+        run: what and where.
+        on_event: is told what happens as it happens.
+        environment: what `environment_for` gives.
+    """
     command = command_of(run)
     run.log.parent.mkdir(parents=True, exist_ok=True)
     with run.log.open("w") as log:
         log.write(f"$ {shlex.join(command)}\n")
         log.flush()
-        events = _run(command, log, on_event, environment_for(environ))
+        events = _run(command, log, on_event, environment)
     return recap_of(events, run.hosts)
 
 

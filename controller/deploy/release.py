@@ -45,6 +45,15 @@ class Release:
     wheel: Path
     constraints: Path = CONSTRAINTS
 
+    def variables(self, wheelhouse: Path | None) -> dict[str, str]:
+        """What the role wants to know (see its defaults)."""
+        return {
+            "edge_agent_release": self.name,
+            "edge_agent_wheel": str(self.wheel),
+            "edge_agent_constraints": str(self.constraints),
+            "edge_agent_wheelhouse": str(wheelhouse or ""),
+        }
+
 
 def make_release(folder: Path) -> Release:
     """Put the wheel into `folder` (kept by the caller as long as the release).
