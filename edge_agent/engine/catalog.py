@@ -17,6 +17,7 @@ from edge_agent.engine.catalog_packages import Packages
 from edge_agent.engine.catalog_rules import Rules
 from edge_agent.engine.catalog_triggers import Triggers
 from edge_agent.model.entities import Action
+from edge_agent.model.jobs import Identity
 from edge_agent.model.limits import SystemLimits
 from edge_agent.model.names import FullName
 from edge_agent.store.entities import EntityStore
@@ -41,8 +42,16 @@ class Catalog:
         lookup = Lookup(entities, builtins=builtins or {}, now_ms=now_ms)
         self.kinds = kinds
         self.limits = limits
-        self.lookup = lookup
+        self._lookup = lookup
         self.actions = Actions(entities, lookup, kinds=kinds, limits=limits)
         self.triggers = Triggers(entities, lookup, limits=limits)
         self.rules = Rules(entities, lookup, limits=limits)
         self.packages = Packages(entities, lookup, limits=limits)
+
+    def check_changeable(self, identity: Identity, name: FullName) -> None:
+        """Raise Forbidden unless the entity is the caller's own and not built in."""
+        self._lookup.check_changeable(identity, name)
+
+    def check_readable(self, identity: Identity, name: FullName) -> None:
+        """Raise unless the caller may read and run the action called `name`."""
+        self._lookup.check_readable(identity, name)

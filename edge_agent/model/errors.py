@@ -9,8 +9,13 @@ EdgeWhiskError
 │   ├── Unauthorized           401
 │   ├── Forbidden              403
 │   ├── NotFound               404
+│   ├── NoRoute                404, contract A62
+│   ├── MethodNotAllowed       405, contract A62
+│   ├── NotAcceptable          406
 │   ├── Conflict               409
 │   ├── TooLarge               413
+│   ├── UriTooLong             414, contract A7
+│   ├── BodyTooLarge           400, contract A7
 │   ├── UnsupportedMediaType   415
 │   └── TooManyRequests        429
 ├── Unavailable                503: we cannot take it now, nothing was accepted
@@ -39,6 +44,8 @@ class RequestError(EdgeWhiskError):
     status: ClassVar[int] = 400
     #: False where upstream refuses before its CORS headers are added (A6).
     cors: bool = True
+    #: True for the few that are sent as text instead of JSON (A5).
+    plain: ClassVar[bool] = False
 
 
 class BadRequest(RequestError):
@@ -108,6 +115,29 @@ class NoRoute(RequestError):
         super().__init__("The requested resource could not be found.")
 
 
+class MethodNotAllowed(RequestError):
+    """A62: `methods` are those that the path serves."""
+
+    status = 405
+    cors = False
+
+    def __init__(self, methods: str) -> None:
+        super().__init__(f"HTTP method not allowed, supported methods: {methods}")
+        self.methods = methods
+
+
+class NotAcceptable(RequestError):
+    """A9: the caller does not take what there is."""
+
+    status = 406
+    cors = False
+
+    def __init__(self, media_type: str) -> None:
+        super().__init__(
+            f"Resource representation is only available with these types:\n{media_type}"
+        )
+
+
 class Conflict(RequestError):
     status = 409
 
@@ -119,6 +149,27 @@ class TooLarge(RequestError):
 
     def __init__(self, what: str, *, size: int, limit: int) -> None:
         super().__init__(f"{what} larger than allowed: {size} > {limit} bytes.")
+
+
+class UriTooLong(RequestError):
+    status = 414
+    cors = False
+    plain = True
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"URI length exceeds the configured limit of {limit} characters"
+        )
+
+
+class BodyTooLarge(RequestError):
+    """A7: above what the server reads at all."""
+
+    cors = False
+    plain = True
+
+    def __init__(self) -> None:
+        super().__init__("Request too large")
 
 
 class UnsupportedMediaType(RequestError):

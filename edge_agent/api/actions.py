@@ -1,0 +1,93 @@
+"""`/namespaces/{ns}/actions` (A27-A32, A63-A77)."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from msgspec.structs import replace
+
+from edge_agent.api import bodies, query
+from edge_agent.api.answers import answer_json
+from edge_agent.api.call import Call
+from edge_agent.api.pages import answer_page
+from edge_agent.api.wire import action_item
+from edge_agent.engine.engine import Accepted
+from edge_agent.model.activations import ActivationRecord, Status
+
+#: The HTTP status of a finished blocking call, by what became of it (A64-A69).
+_STATUS = {
+    Status.SUCCESS.text: 200,
+    Status.APPLICATION_ERROR.text: 502,
+    Status.DEVELOPER_ERROR.text: 502,
+    Status.WHISK_ERROR.text: 500,
+}
+
+
+async def list_all(call: Call) -> web.Response:
+    actions = call.services.catalog.actions.all(call.identity, call.namespace)
+    return answer_page(call, "actions", actions, action_item)
+
+
+async def list_package(call: Call) -> web.Response:
+    actions = call.services.catalog.actions.of_package(call.identity, call.name)
+    return answer_page(call, "actions", actions, action_item)
+
+
+async def get(call: Call) -> web.Response:
+    actions = call.services.catalog.actions
+    call.services.catalog.check_readable(call.identity, call.name)
+    code = query.flag(call.query, "code", default=True)
+    return answer_json(call, await actions.get(call.identity, call.name, code=code))
+
+
+async def put(call: Call) -> web.Response:
+    actions = call.services.catalog.actions
+    call.services.catalog.check_changeable(call.identity, call.name)
+    overwrite = query.flag(call.query, "overwrite")
+    body = await bodies.document(call)
+    action = await actions.put(call.identity, call.name, body, overwrite=overwrite)
+    return answer_json(call, action)
+
+
+async def delete(call: Call) -> web.Response:
+    actions = call.services.catalog.actions
+    return answer_json(call, await actions.delete(call.identity, call.name))
+
+
+async def invoke(call: Call) -> web.Response:
+    """Run it: 202 with an id, or the outcome (a.4 of the contract)."""
+    services, identity, name = call.services, call.identity, call.name
+    if name.namespace != identity.namespace:
+        services.catalog.check_readable(identity, name)
+    asked = query.invoke_query(call.query, services.settings.limits.blocking_wait_ms)
+    outcome = await services.engine.invoke(
+        identity,
+        action=name,
+        payload=await bodies.payload(call),
+        blocking=asked.blocking,
+        wait_ms=asked.wait_ms,
+        transaction_id=call.transaction_id,
+    )
+    if isinstance(outcome, Accepted):
+        activation_id = outcome.activation_id
+        accepted = {"activationId": activation_id}
+        return answer_json(call, accepted, status=202, activation_id=activation_id)
+    return _answer_record(call, outcome, only_result=asked.result)
+
+
+def _answer_record(
+    call: Call, record: ActivationRecord, *, only_result: bool
+) -> web.Response:
+    response = record.response
+    shown: object = record
+    # A66: an array goes alone, whatever was asked.
+    if only_result or bytes(response.result).lstrip()[:1] == b"[":
+        shown = response.result
+    elif record.logs:
+        # A64: upstream writes the logs after it has answered.
+        shown = replace(record, logs=[])
+    return answer_json(
+        call,
+        shown,
+        status=_STATUS[response.status],
+        activation_id=record.activation_id,
+    )

@@ -1,0 +1,141 @@
+"""Request bodies: size, type, whether they are JSON (A7, A56, A58, A71, A72).
+
+Bodies stay bytes. A payload is only checked to be one JSON object, one level deep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import msgspec
+from aiohttp.web_request import BaseRequest
+from msgspec import Raw
+
+from edge_agent.api.call import Call
+from edge_agent.model.errors import (
+    BodyTooLarge,
+    MalformedContent,
+    TooLarge,
+    UnsupportedMediaType,
+)
+
+_JSON = "application/json"
+#: Deeper nesting is refused (ours): whatever reads the value recursively can do so.
+DEPTH_MOST = 500
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_OPENING = frozenset(b"[{")
+_CLOSING = frozenset(b"]}")
+_object = msgspec.json.Decoder(dict[str, Raw])
+
+
+async def payload(call: Call) -> bytes:
+    """The JSON object that an action or trigger is given; `{}` when there is no body.
+
+    Raises:
+        TooLarge, UnsupportedMediaType, MalformedContent: see A56, A72, A71.
+    """
+    limit = call.services.settings.limits.payload_bytes
+    length = call.request.content_length
+    if length is not None and length > limit:
+        raise TooLarge("Request", size=length, limit=limit)
+    if not call.request.can_read_body:
+        return b"{}"
+    body = await _read(call, limit)
+    if len(body) > limit:
+        raise TooLarge("Request", size=len(body), limit=limit)
+    if not body:
+        return b"{}"
+    _check_type(call.request)
+    _check_object(body)
+    return body
+
+
+async def document(call: Call) -> bytes:
+    """The JSON text of a PUT, read by the catalogue; empty when there is none.
+
+    Raises:
+        BodyTooLarge, UnsupportedMediaType, MalformedContent: see A7, A72.
+    """
+    limit = call.services.settings.server.body_bytes
+    length = call.request.content_length
+    if length is not None and length > limit:
+        raise BodyTooLarge
+    if not call.request.can_read_body:
+        return b""
+    body = await _read(call, limit)
+    if len(body) > limit:
+        raise BodyTooLarge
+    if body:
+        _check_type(call.request)
+        check_depth(body)
+    return body
+
+
+def check_depth(body: bytes) -> None:
+    """Raise MalformedContent when JSON text is nested more than DEPTH_MOST deep."""
+    if body.count(b"[") + body.count(b"{") <= DEPTH_MOST:
+        return
+    depth = 0
+    for byte in _STRING.sub(b"", body):
+        if byte in _OPENING:
+            depth += 1
+            if depth > DEPTH_MOST:
+                raise MalformedContent("JSON input nested too deeply")
+        elif byte in _CLOSING:
+            depth -= 1
+
+
+async def _read(call: Call, limit: int) -> bytes:
+    """At most a piece more than `limit` bytes of the body, unpacked."""
+    content = call.request.content
+    if call.request.headers.get("Expect", "").lower() == "100-continue":
+        await _continue(call.request)
+    first = content.read_nowait() if content.is_eof() else await _next(call)
+    if content.at_eof():
+        return first
+    pieces, size = [first], len(first)
+    while not content.at_eof() and size <= limit:
+        pieces.append(await _next(call))
+        size += len(pieces[-1])
+    return b"".join(pieces)
+
+
+async def _next(call: Call) -> bytes:
+    """The next piece; a sender that stalls is given up (A7)."""
+    try:
+        async with asyncio.timeout(call.services.settings.server.request_timeout_s):
+            return await call.request.content.readany()
+    except TimeoutError as error:
+        raise ConnectionResetError("the request's body did not come") from error
+
+
+async def _continue(request: BaseRequest) -> None:
+    writer = request.writer
+    await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    # The answer proper has not begun.
+    writer.output_size = 0
+
+
+def _check_type(request: BaseRequest) -> None:
+    sent = request.headers.get("Content-Type")
+    if sent == _JSON:
+        return
+    if sent is None:
+        raise UnsupportedMediaType("application/octet-stream")
+    if sent.partition(";")[0].strip().lower() != _JSON:
+        raise UnsupportedMediaType(sent)
+
+
+def _check_object(body: bytes) -> None:
+    try:
+        _object.decode(body)
+        if not body.isascii():
+            body.decode()
+    except msgspec.ValidationError as error:
+        raise MalformedContent("JSON object expected") from error
+    except RecursionError as error:
+        raise MalformedContent("JSON input nested too deeply") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MalformedContent(str(error)) from error
+    check_depth(body)

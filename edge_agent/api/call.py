@@ -1,0 +1,93 @@
+"""One request on its way: what handlers are given."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aiohttp.web_request import BaseRequest
+
+from edge_agent.engine.catalog import Catalog
+from edge_agent.engine.engine import Engine
+from edge_agent.model.jobs import Identity
+from edge_agent.model.names import OWN_NAMESPACE, FullName
+from edge_agent.settings import Settings
+from edge_agent.store.store import Store
+from edge_agent.telemetry.health import Health
+from edge_agent.telemetry.stream import ActivationStream
+
+if TYPE_CHECKING:
+    from edge_agent.api.router import Target
+
+REQUEST_ID = "X-Request-ID"
+#: An incoming transaction id that starts so is not reused (A2).
+_SYSTEM_PREFIX = "sid_"
+_REQUEST_ID_MAX = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the API stands on; `app` fills it in.
+
+    `load` gives the numbers of `/edge/v1/load`: slots, free_slots, queue, inbox,
+    running. `stopping` is set when the server begins to close.
+    """
+
+    engine: Engine
+    catalog: Catalog
+    store: Store
+    settings: Settings
+    health: Health
+    stream: ActivationStream
+    load: Callable[[], Mapping[str, Any]]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Call:
+    """A request, who sent it and what it is aimed at.
+
+    `identity` and `target` are set by `dispatch` before any handler sees the call;
+    `query` is the raw query string.
+    """
+
+    __slots__ = (
+        "identity",
+        "query",
+        "request",
+        "services",
+        "target",
+        "transaction_id",
+    )
+
+    identity: Identity
+    target: Target
+
+    def __init__(
+        self, services: Services, request: BaseRequest, transaction_id: str
+    ) -> None:
+        self.services = services
+        self.request = request
+        self.transaction_id = transaction_id
+        self.query = ""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace segment of the path, `_` resolved (A1)."""
+        namespace = self.target.namespace
+        return self.identity.namespace if namespace == OWN_NAMESPACE else namespace
+
+    @property
+    def name(self) -> FullName:
+        """The entity that the path names."""
+        return FullName(self.namespace, self.target.name, self.target.package)
+
+
+def transaction_id(headers: Mapping[str, str]) -> str:
+    """The caller's id, if it may be reused, else 32 random characters (A2)."""
+    given = headers.get(REQUEST_ID)
+    if given and len(given) <= _REQUEST_ID_MAX and not given.startswith(_SYSTEM_PREFIX):
+        return given
+    return os.urandom(16).hex()

@@ -1,0 +1,69 @@
+"""`/edge/v1`: what is ours and not OpenWhisk's."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from edge_agent.api.answers import SERVICE, answer_json, stream_headers
+from edge_agent.api.auth import check_system
+from edge_agent.api.call import Call
+from edge_agent.telemetry.stream import Subscriber
+
+#: A comment this often keeps a quiet stream's connection alive.
+HEARTBEAT_S = 15.0
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def node(call: Call) -> web.Response:
+    check_system(call)
+    return answer_json(call, call.services.health.report(), cors=SERVICE)
+
+
+async def load(call: Call) -> web.Response:
+    return answer_json(call, call.services.load(), cors=SERVICE)
+
+
+async def stream(call: Call) -> web.StreamResponse:
+    """The caller's activations as they end: server-sent events, `data: <record>`.
+
+    A watcher that does not keep up is told how many it missed in a comment.
+    """
+    headers = stream_headers(call, "text/event-stream")
+    headers["Cache-Control"] = "no-cache"
+    response = web.StreamResponse(headers=headers)
+    stopping = call.services.stopping
+    stopped = asyncio.create_task(stopping.wait(), name="stream.stopping")
+    try:
+        with call.services.stream.subscribe(call.identity.namespace) as subscriber:
+            await response.prepare(call.request)
+            await response.write(b": connected\n\n")
+            while not stopping.is_set():
+                await response.write(await _events(subscriber, stopped))
+    finally:
+        stopped.cancel()
+    await response.write_eof()
+    return response
+
+
+async def _events(subscriber: Subscriber, stopped: asyncio.Task[Any]) -> bytes:
+    """The text of what came next, or of a heartbeat."""
+    missed = subscriber.missed
+    taking = asyncio.create_task(subscriber.take(), name="stream.take")
+    try:
+        await asyncio.wait(
+            {taking, stopped},
+            timeout=HEARTBEAT_S,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        records = taking.result() if taking.done() else []
+    finally:
+        taking.cancel()
+    events = [b"data: %b\n\n" % _encode(record) for record in records]
+    if subscriber.missed > missed:
+        events.insert(0, b": missed %d\n\n" % (subscriber.missed - missed))
+    return b"".join(events) or b": alive\n\n"

@@ -1,0 +1,57 @@
+"""`/namespaces` and `/namespaces/{ns}/limits` (A26, A49)."""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import web
+
+from edge_agent.api.answers import answer_json
+from edge_agent.api.call import Call
+from edge_agent.model.errors import Forbidden
+from edge_agent.model.limits import SystemLimits
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The effective limits of a namespace: sizes in MB, times in ms."""
+
+    invocations_per_minute: int
+    concurrent_invocations: int
+    fires_per_minute: int
+    min_action_memory: int
+    max_action_memory: int
+    min_action_logs: int
+    max_action_logs: int
+    min_action_timeout: int
+    max_action_timeout: int
+    min_action_concurrency: int
+    max_action_concurrency: int
+    max_parameter_size: str
+    max_action_instances: int
+
+
+def effective_limits(limits: SystemLimits) -> Limits:
+    return Limits(
+        invocations_per_minute=limits.invocations_per_minute,
+        concurrent_invocations=limits.concurrent_invocations,
+        fires_per_minute=limits.fires_per_minute,
+        min_action_memory=limits.memory_mb.least,
+        max_action_memory=limits.memory_mb.greatest,
+        min_action_logs=limits.logs_mb.least,
+        max_action_logs=limits.logs_mb.greatest,
+        min_action_timeout=limits.timeout_ms.least,
+        max_action_timeout=limits.timeout_ms.greatest,
+        min_action_concurrency=limits.concurrency.least,
+        max_action_concurrency=limits.concurrency.greatest,
+        max_parameter_size=f"{limits.payload_bytes} B",
+        max_action_instances=limits.concurrent_invocations,
+    )
+
+
+async def list_all(call: Call) -> web.Response:
+    return answer_json(call, [call.identity.namespace])
+
+
+async def limits(call: Call) -> web.Response:
+    if call.namespace != call.identity.namespace:
+        raise Forbidden(call.namespace)
+    return answer_json(call, effective_limits(call.services.settings.limits))

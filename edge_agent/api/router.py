@@ -1,0 +1,208 @@
+"""From a request line to the handler that answers it (A1, A13, A25, A62).
+
+The table is ours because OpenWhisk's paths are: a trailing slash means something after
+a package and nothing after a collection, names are percent-decoded segment by segment,
+who calls is checked before whether the path exists, and "no such method" is a 404 under
+`/api/v1` and a 405 outside. Reading a path is pure and remembered; a request costs one
+look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from edge_agent.api import (
+    actions,
+    activations,
+    edge,
+    namespaces,
+    packages,
+    rules,
+    service,
+    triggers,
+)
+from edge_agent.api.answers import REST, SERVICE, answer_text
+from edge_agent.api.auth import authenticate
+from edge_agent.api.call import Call
+from edge_agent.model.errors import IllegalName, MethodNotAllowed, NoRoute, UriTooLong
+from edge_agent.model.names import (
+    OWN_NAMESPACE,
+    check_activation_id,
+    check_name,
+    check_namespace,
+)
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+Methods = Mapping[str, Handler]
+
+URI_MOST = 8192
+_REST_METHODS = frozenset(("PUT", "GET", "DELETE", "POST", "HEAD", "PATCH"))
+_REST_ALLOW = "PUT, GET, DELETE, POST, HEAD, OPTIONS, PATCH"
+_NONE: Methods = {}
+
+#: (collection, shape of what follows it) -> method -> handler.
+ROUTES: Mapping[tuple[str, str], Methods] = {
+    ("actions", "list"): {"GET": actions.list_all},
+    ("actions", "package"): {"GET": actions.list_package},
+    ("actions", "entity"): {
+        "GET": actions.get,
+        "PUT": actions.put,
+        "DELETE": actions.delete,
+        "POST": actions.invoke,
+    },
+    ("triggers", "list"): {"GET": triggers.list_all},
+    ("triggers", "entity"): {
+        "GET": triggers.get,
+        "PUT": triggers.put,
+        "DELETE": triggers.delete,
+        "POST": triggers.fire,
+    },
+    ("rules", "list"): {"GET": rules.list_all},
+    ("rules", "entity"): {
+        "GET": rules.get,
+        "PUT": rules.put,
+        "DELETE": rules.delete,
+        "POST": rules.set_status,
+    },
+    ("packages", "list"): {"GET": packages.list_all},
+    ("packages", "entity"): {
+        "GET": packages.get,
+        "PUT": packages.put,
+        "DELETE": packages.delete,
+    },
+    ("activations", "list"): {"GET": activations.list_all},
+    ("activations", "record"): {"GET": activations.get},
+    ("activations", "result"): {"GET": activations.get_result},
+    ("activations", "logs"): {"GET": activations.get_logs},
+    ("limits", "list"): {"GET": namespaces.limits},
+}
+
+#: Paths outside the collections that need no key.
+OPEN: Mapping[str, Methods] = {
+    "/": {"GET": service.info},
+    "/ping": {"GET": service.ping},
+    "/api/v1": {"GET": service.api_info},
+    "/api/v1/": {"GET": service.api_info},
+}
+
+#: Paths outside the collections that need one.
+KEYED: Mapping[str, Methods] = {
+    "/api/v1/namespaces": {"GET": namespaces.list_all},
+    "/api/v1/namespaces/": {"GET": namespaces.list_all},
+    "/edge/v1/node": {"GET": edge.node},
+    "/edge/v1/load": {"GET": edge.load},
+    "/edge/v1/activations/stream": {"GET": edge.stream},
+}
+
+
+class Target(NamedTuple):
+    """What a path is aimed at; names decoded, `methods` empty when there is no route.
+
+    `illegal` is the text about a name that cannot be (A61); it is the answer once the
+    caller is known and the route exists.
+    """
+
+    methods: Methods = _NONE
+    rest: bool = True
+    keyed: bool = True
+    namespace: str = OWN_NAMESPACE
+    package: str | None = None
+    name: str = ""
+    illegal: str = ""
+
+
+async def dispatch(call: Call) -> web.StreamResponse:
+    """Authenticate, find the handler and let it answer."""
+    request = call.request
+    line = request.raw_path
+    if len(line) > URI_MOST:
+        raise UriTooLong(URI_MOST)
+    if not line.startswith("/"):
+        line = request.rel_url.raw_path_qs
+    path, _, call.query = line.partition("?")
+    target = call.target = read_path(path)
+    method = request.method
+    if method == "OPTIONS":
+        return answer_text(call, "OK", cors=REST if target.rest else SERVICE)
+    if target.keyed:
+        call.identity = authenticate(call)
+    handler = target.methods.get(method)
+    if handler is None:
+        raise _no_handler(target, method)
+    if target.illegal:
+        raise IllegalName(target.illegal)
+    return await handler(call)
+
+
+@lru_cache(maxsize=2048)
+def read_path(path: str) -> Target:
+    rest = path == "/api/v1" or path.startswith("/api/v1/")
+    if path in OPEN:
+        return Target(OPEN[path], rest=rest, keyed=False)
+    if path in KEYED:
+        return Target(KEYED[path], rest=rest)
+    match path.split("/")[1:]:
+        case ["api", "v1", "namespaces", namespace, collection, *names]:
+            return _read_collection(namespace, collection, names)
+        case [*_]:
+            return Target(rest=rest, keyed=rest or path.startswith("/edge/v1/"))
+
+
+def _read_collection(namespace: str, collection: str, names: list[str]) -> Target:
+    """Read what follows `/api/v1/namespaces`."""
+    shape, package, name = _shape(collection, [unquote(segment) for segment in names])
+    methods = ROUTES.get((collection, shape))
+    if methods is None:
+        return Target()
+    namespace = unquote(namespace)
+    return Target(
+        methods,
+        namespace=namespace,
+        package=package,
+        name=name,
+        illegal=_illegal(namespace, collection, package, name),
+    )
+
+
+def _shape(collection: str, rest: list[str]) -> tuple[str, str | None, str]:
+    """Shape, package and name of what follows a collection."""
+    if rest in ([], [""]):
+        return "list", None, ""
+    match collection, rest:
+        case "activations", [name, *part] if len(part) < 2:  # noqa: PLR2004
+            # A13: the slash after an id means nothing.
+            return "".join(part) or "record", None, name
+        case "actions", [package, ""]:
+            return "package", None, package
+        case "actions", [package, name]:
+            return "entity", package, name
+        case _:
+            return "entity" if len(rest) == 1 else "", None, rest[0]
+
+
+def _illegal(namespace: str, collection: str, package: str | None, name: str) -> str:
+    try:
+        check_namespace(namespace)
+        if package is not None:
+            check_name(package)
+        if name and collection == "activations":
+            check_activation_id(name)
+        elif name:
+            check_name(name)
+    except IllegalName as error:
+        return str(error)
+    return ""
+
+
+def _no_handler(target: Target, method: str) -> MethodNotAllowed | NoRoute:
+    if target.rest:
+        return NoRoute() if method in _REST_METHODS else MethodNotAllowed(_REST_ALLOW)
+    if target.keyed and not target.methods:
+        return NoRoute()
+    known = [known for known in ("GET", "POST") if known in target.methods]
+    return MethodNotAllowed(", ".join([*known, "OPTIONS"]))
