@@ -129,7 +129,7 @@ class Pool:
         if not self._open:
             raise Unavailable("the pool takes no work")
         waiting = Waiting(job, job.revision, self._new_future())
-        if self._queue:
+        if self._queue.jobs:
             self._queue.add(waiting)
             self._serve_queue()
             return waiting.future
@@ -143,10 +143,7 @@ class Pool:
         """Own the background tasks, expire idle sandboxes, prewarm; until cancelled."""
         self._new_future = asyncio.get_running_loop().create_future
         self._open = True
-        try:
-            await self._tasks.own(self._keep_up())
-        finally:
-            self._open = False
+        await self._tasks.own(self._keep_up())
 
     async def running(self) -> None:
         """Return when `run()` has begun: from then on jobs are taken."""
@@ -182,7 +179,7 @@ class Pool:
 
     def free_slots(self) -> int:
         """How many more jobs could be running now, those in the queue counted."""
-        return max(0, self.slots - self._active - len(self._queue))
+        return max(0, self.slots - self._active - self._queue.jobs)
 
     def view(self) -> PoolView:
         sandboxes, queue = self._sandboxes, self._queue
@@ -192,8 +189,8 @@ class Pool:
             active=self._active,
             memory_mb=sandboxes.memory_mb,
             used_mb=sandboxes.used_mb,
-            queued=len(queue),
-            queued_blocking=len(queue.blocking),
+            queued=queue.jobs,
+            queued_blocking=queue.blocking.jobs,
             queued_bytes=queue.bytes,
         )
 
@@ -220,6 +217,7 @@ class Pool:
                 self._keeper.evict(decision.victims)
             else:
                 return
+        self._prewarm()
 
     def _carry_out(self, decision: Decision[Proxy], waiting: Waiting) -> bool:
         """Do it; False when the job has to wait."""
@@ -229,7 +227,7 @@ class Pool:
             case UsePrewarmed(sandbox=proxy):
                 self._active += 1
                 self._keeper.use_prewarmed(proxy, waiting)
-                self._keeper.prewarm()
+                self._prewarm()
             case Create(kind=kind):
                 self._active += 1
                 self._keeper.create_for(waiting, kind)
@@ -278,7 +276,7 @@ class Pool:
             waiting.future.set_result(finished)
         if self._sandboxes.used_mb > self._sandboxes.memory_mb:
             self._shrink()
-        if self._queue:
+        if self._queue.jobs:
             self._serve_queue()
         self._tell()
 
@@ -300,8 +298,6 @@ class Pool:
     def made_room(self) -> None:
         """A sandbox is gone, or stands prewarmed, or there is more memory."""
         self._serve_queue()
-        if not self._queue and self._open:
-            self._keeper.prewarm()
         self._tell()
 
     def _tell(self) -> None:
@@ -323,10 +319,13 @@ class Pool:
 
     async def _keep_up(self) -> None:
         pause_s = min(max(self._idle_s / 10, UPKEEP_LEAST_S), UPKEEP_MOST_S)
-        while True:
-            self._expire()
-            self.made_room()
-            await asyncio.sleep(pause_s)
+        try:
+            while True:
+                self._expire()
+                self.made_room()
+                await asyncio.sleep(pause_s)
+        finally:
+            self._open = False
 
     def _expire(self) -> None:
         old = policy.expired(
@@ -336,11 +335,16 @@ class Pool:
         )
         self._keeper.evict(old)
 
+    def _prewarm(self) -> None:
+        """Whatever waits in the queue wants the memory more."""
+        if self._open and not self._queue.jobs:
+            self._keeper.prewarm()
+
     def _shrink(self) -> None:
         self._keeper.evict(policy.to_shrink(self._sandboxes))
 
     def _note_quiet(self) -> None:
-        if not self._active and not self._queue:
+        if not self._active and not self._queue.jobs:
             self._quiet.set()
 
     def _let_go(self) -> None:

@@ -52,12 +52,10 @@ class Lane:
     """Waiting jobs in order, and in order for each revision."""
 
     def __init__(self) -> None:
+        self.jobs = 0
         self.bytes = 0
         self._order: OrderedDict[int, Waiting] = OrderedDict()
         self._of: dict[Revision, deque[Waiting]] = {}
-
-    def __len__(self) -> int:
-        return len(self._order)
 
     @property
     def head(self) -> Waiting | None:
@@ -70,13 +68,13 @@ class Lane:
     def add(self, waiting: Waiting) -> None:
         self._order[id(waiting)] = waiting
         self._of.setdefault(waiting.revision, deque()).append(waiting)
-        self.bytes += waiting.size
+        self._count(1, waiting.size)
 
     def add_first(self, waiting: Waiting) -> None:
         self._order[id(waiting)] = waiting
         self._order.move_to_end(id(waiting), last=False)
         self._of.setdefault(waiting.revision, deque()).appendleft(waiting)
-        self.bytes += waiting.size
+        self._count(1, waiting.size)
 
     def take(self, waiting: Waiting) -> None:
         """Remove the head, or the first of its revision."""
@@ -85,18 +83,22 @@ class Lane:
         of.popleft()
         if not of:
             del self._of[waiting.revision]
-        self.bytes -= waiting.size
+        self._count(-1, -waiting.size)
 
     def clear(self) -> list[Waiting]:
         found = list(self._order.values())
         self._order.clear()
         self._of.clear()
-        self.bytes = 0
+        self._count(-self.jobs, -self.bytes)
         return found
+
+    def _count(self, jobs: int, size: int) -> None:
+        self.jobs += jobs
+        self.bytes += size
 
 
 class Queue:
-    """Both lanes. `len(queue)` is what waits in all."""
+    """Both lanes; `jobs` and `bytes` are what waits in all."""
 
     def __init__(self, *, jobs_max: int, bytes_max: int) -> None:
         self.blocking = Lane()
@@ -105,8 +107,9 @@ class Queue:
         self._bytes_max = bytes_max
         self._in_a_row = 0
 
-    def __len__(self) -> int:
-        return len(self.blocking) + len(self.others)
+    @property
+    def jobs(self) -> int:
+        return self.blocking.jobs + self.others.jobs
 
     @property
     def bytes(self) -> int:
@@ -126,12 +129,14 @@ class Queue:
         self._lane(waiting).add_first(waiting)
 
     def head(self) -> Waiting | None:
-        blocking = blocking_next(
-            blocking=len(self.blocking) > 0,
-            others=len(self.others) > 0,
+        blocking, others = self.blocking, self.others
+        if blocking_next(
+            blocking=blocking.jobs > 0,
+            others=others.jobs > 0,
             in_a_row=self._in_a_row,
-        )
-        return self.blocking.head if blocking else self.others.head
+        ):
+            return blocking.head
+        return others.head
 
     def first_of(self, revision: Revision) -> Waiting | None:
         """The first that a sandbox of `revision` could run, blocking ones first."""
@@ -153,7 +158,7 @@ class Queue:
         return self.blocking if waiting.job.blocking else self.others
 
     def _check_room(self, waiting: Waiting) -> None:
-        if len(self) >= self._jobs_max:
+        if self.jobs >= self._jobs_max:
             raise Unavailable("the queue is full")
         if self.bytes + waiting.size > self._bytes_max:
             raise Unavailable("the queue's memory is full")
@@ -163,6 +168,6 @@ class Queue:
     def _others_are_full(self, waiting: Waiting) -> bool:
         others = self.others
         return (
-            len(others) * 2 >= self._jobs_max
+            others.jobs * 2 >= self._jobs_max
             or (others.bytes + waiting.size) * 2 > self._bytes_max
         )
