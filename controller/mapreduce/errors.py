@@ -26,6 +26,12 @@ class JobError(EdgeWhiskError):
 
 class RunFailed(EdgeWhiskError):
     exit_code: ClassVar[int] = 1
+    #: Where the map results so far are, for people.
+    kept: str = ""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text}; {self.kept}" if self.kept else text
 
 
 class ReduceFailed(RunFailed):

@@ -5,12 +5,12 @@ became of it is told back (`completed`, `refused`, `lost`). Nothing here awaits
 or looks at a clock, so a run can be simulated.
 
 - *Window.* A node holds as many chunks as it has slots, and a few more, so that none of
-  its slots waits for us: as many as it finishes in `AHEAD_S`. At the end of the run, when
-  a chunk queued at a busy node could run elsewhere, there are none ahead. A
-  node that refuses (429, 503) gets a smaller window, which grows by one for each window
-  of chunks it completes, and a pause.
+  its slots waits for us: as many as it finishes in `AHEAD_S`. At the end of the run,
+  when a chunk queued at a busy node could run elsewhere, there are none ahead. A node
+  that refuses (429, 503) gets a pause and a smaller window, which grows by one for each
+  window of chunks it completes.
 - *Retry.* A refused or lost chunk goes first, to a node where it has not failed as long
-  as there is one. It is lost at most `LOSSES` times; refusals cost it nothing.
+  as there is one. Lost `LOSSES` times, it ends the run; refusals cost it nothing.
 - *Backup.* When nothing is left to hand out, a chunk that has been under way for long
   (three times the median) is given to a second node; whichever answers first counts.
 - *Once.* A chunk counts once, whatever is repeated and however late an answer comes.
@@ -121,15 +121,13 @@ class Schedule:
     def join(self, node: str, *, slots: int) -> None:
         self._places[node] = Place(max(1, slots))
 
-    def leave(self, node: str) -> None:
-        """The node is gone, and with it what it was doing."""
+    def leave(self, node: str) -> bool:
+        """The node is gone and so is what it did; False as `lost` says it."""
         place = self._places.pop(node, None)
         if place is None:
-            return
-        for attempt in place.attempts.values():
-            self._failed_on.setdefault(attempt.chunk, set()).add(node)
-            self._forget(attempt)
-            self._repeat(attempt.chunk)
+            return True
+        bearable = [self.lost(attempt) for attempt in place.attempts.values()]
+        return all(bearable)
 
     # --- what to do -------------------------------------------------------------
 

@@ -1,0 +1,146 @@
+"""A node behind the OpenWhisk client: our agent, or any OpenWhisk host.
+
+A chunk is one blocking invocation. It is the fastest way there is, and works on every
+OpenWhisk: where the wait ends first (202), the record is polled until it is there.
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+from msgspec import Raw
+
+from controller.fleet.client import Client, OpenWhiskError
+from controller.fleet.wire import ActionBody, Limits
+from controller.fleet.wire import Outcome as Answer
+from controller.mapreduce.job import MapAction
+from controller.mapreduce.node import (
+    Done,
+    Failed,
+    Lost,
+    NodeDown,
+    NodeUnfit,
+    Outcome,
+    Refused,
+)
+from edge_agent.model.activations import Response, Status
+from edge_agent.model.entities import Exec, KeyValue
+
+#: Of a host that does not tell: what upstream lets a namespace run at once is 30.
+UNTOLD_SLOTS = 16
+#: After its time limit, how long a record may take to appear.
+RECORD_GRACE_S = 90.0
+NOT_FOUND, TOO_MANY, INTERNAL, UNAVAILABLE = 404, 429, 500, 503
+#: What a host that is no agent of ours says to `/edge/v1`.
+NO_AGENT = frozenset({400, 401, 403, 404, 405})
+
+
+class FleetNode:
+    """One target. The client is entered, and left, by whoever made it."""
+
+    def __init__(self, client: Client, *, run: str) -> None:
+        self._client = client
+        self._run = run
+        self._record_s = RECORD_GRACE_S
+        self._tells_slots = True
+        self.name = client.target.name or client.target.url
+
+    async def deploy(self, action_name: str, action: MapAction) -> None:
+        self._record_s = RECORD_GRACE_S + action.limits.get("timeout", 60_000) / 1000
+        body = ActionBody(
+            exec=Exec(kind=action.kind, code=action.code, main=action.main),
+            annotations=[KeyValue(key="edgewhisk-run", value=self._run)],
+            limits=Limits(**action.limits),
+        )
+        try:
+            await self._client.put_action(action_name, body)
+        except OpenWhiskError as error:
+            raise _trouble(error) from error
+
+    async def remove(self, action_name: str) -> None:
+        try:
+            await self._client.delete_action(action_name)
+        except OpenWhiskError as error:
+            if error.status != NOT_FOUND:
+                raise _trouble(error) from error
+
+    async def slots(self) -> int:
+        try:
+            if self._tells_slots:
+                return _slots(await self._client.edge("load"))
+            await self._client.list_actions(limit=1)
+        except OpenWhiskError as error:
+            if self._tells_slots and error.status in NO_AGENT:
+                self._tells_slots = False  # not an agent of ours
+                return await self.slots()
+            raise _trouble(error) from error
+        return UNTOLD_SLOTS
+
+    async def run(self, action_name: str, arguments: bytes) -> Outcome:
+        started = time.monotonic()
+        try:
+            answer = await self._client.invoke(action_name, arguments)
+            if answer.response is None:
+                return await self._wait(answer.activation_id)
+        except OpenWhiskError as error:
+            return _refusal(error)
+        return _outcome(answer, time.monotonic() - started)
+
+    async def _wait(self, activation_id: str) -> Outcome:
+        record = await self._client.wait(activation_id, timeout_s=self._record_s)
+        duration_ms = record.duration if isinstance(record.duration, int) else 0
+        return _read(record.response, activation_id, duration_ms / 1000)
+
+
+class Timed(msgspec.Struct, frozen=True):
+    duration: int | None = None
+
+
+_TIMED = msgspec.json.Decoder(Timed)
+
+
+def _outcome(answer: Answer, took_s: float) -> Outcome:
+    """`took_s` stands in where the answer is the bare result (A66)."""
+    if answer.response is None:
+        return Lost("no response")
+    try:
+        duration_ms = _TIMED.decode(answer.body).duration
+    except msgspec.MsgspecError:
+        duration_ms = None
+    seconds = took_s if duration_ms is None else duration_ms / 1000
+    return _read(answer.response, answer.activation_id, seconds)
+
+
+def _read(response: Response, activation_id: str, seconds: float) -> Outcome:
+    if response.success:
+        return Done(Raw(bytes(response.result)), activation_id, seconds)
+    reason = f"{response.status}: {_error_text(response.result)}"
+    if response.code is Status.WHISK_ERROR:
+        return Lost(reason)
+    return Failed(reason, activation_id)
+
+
+def _error_text(result: Raw) -> str:
+    try:
+        error = msgspec.json.decode(result)["error"]
+    except (msgspec.MsgspecError, KeyError, TypeError):
+        error = bytes(result).decode(errors="replace")
+    text = error if isinstance(error, str) else msgspec.json.encode(error).decode()
+    return " ".join(text.split())[:500]
+
+
+def _refusal(error: OpenWhiskError) -> Outcome:
+    if error.status in {TOO_MANY, UNAVAILABLE}:
+        return Refused(error.retry_after_s)
+    return Lost(str(error))
+
+
+def _trouble(error: OpenWhiskError) -> NodeDown | NodeUnfit:
+    passing = error.status in {0, TOO_MANY} or error.status >= INTERNAL
+    return NodeDown(str(error)) if passing else NodeUnfit(str(error))
+
+
+def _slots(load: object) -> int:
+    slots = load.get("slots") if isinstance(load, dict) else None
+    return slots if isinstance(slots, int) and slots > 0 else UNTOLD_SLOTS
