@@ -6,9 +6,9 @@ import sys
 
 
 def main() -> int:
-    """The console script. Exit codes: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    """The console script. Exits 0 done, 1 failed, 2 wrong input, 130 interrupted."""
     try:
-        from edge_agent.cli import run_command  # noqa: PLC0415 the extra may be missing
+        from edge_agent.cli import run_command  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "edge_agent":
             raise

@@ -43,7 +43,8 @@ class Accepted(msgspec.Struct, frozen=True):
 class JobPool(Protocol):
     """What the engine needs of the pool."""
 
-    slots: int
+    @property
+    def slots(self) -> int: ...
 
     def submit(self, job: Job) -> asyncio.Future[Finished]: ...
 

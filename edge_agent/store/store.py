@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import sqlite3
 from dataclasses import dataclass
@@ -60,6 +61,11 @@ class Store:
     async def __aexit__(self, *_: object) -> None:
         await self.writer.close()
         await asyncio.to_thread(self._close)
+
+    @property
+    def node_id(self) -> str:
+        """Twelve hexadecimal digits: the same for this data folder, no other's."""
+        return hashlib.sha256(b"node id" + self._files.node_key).hexdigest()[:12]
 
     def _build(self, files: _Files) -> None:
         self._retention = Retention(self._settings)
