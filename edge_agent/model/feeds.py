@@ -8,19 +8,28 @@ import msgspec
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """What one trigger asked of a feed: its id (`ns/trigger`) and its parameters."""
+    """What one trigger asked of a feed: its id (`ns/trigger`) and its parameters.
+
+    A paused subscription is kept but not `active`; `changed` is epoch ms.
+    """
 
     id: str
     namespace: str
     feed: str
     config: dict[str, Any]
+    active: bool = True
+    changed: int = 0
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """A result on its way to a topic; kept in the outbox until it is acknowledged."""
+    """A result on its way to a topic; kept in the outbox until it is acknowledged.
+
+    `broker` is empty for the default one; it is reached as `namespace` reaches it.
+    """
 
     id: str
-    broker: str
+    namespace: str = ""
+    broker: str = ""
     topic: str
     payload: bytes
     qos: int = 1

@@ -1,0 +1,139 @@
+"""Which subscriptions a message is for. Pure, but for a cache.
+
+Triggers with the same filter share one subscription at the broker. Filters may overlap;
+each trigger must still be fired once per message:
+
+- MQTT 5: every filter has a Subscription Identifier. The broker sends a copy for each
+  filter that matches (mosquitto) or one copy with several identifiers; either way each
+  copy goes to the triggers of its identifiers. An identifier is made from the filter's
+  text, so it means the same after a restart, when the broker still has messages queued
+  under it. A message with an identifier that is not known is a leftover of a
+  subscription that is gone.
+- 3.1.1: a message goes to every trigger whose filter matches. A broker may send a copy
+  for each overlapping filter (amqtt does, mosquitto does not), so a filter that is
+  covered by another one is not subscribed at all. What is left overlaps only in part
+  (`a/+` and `+/b`); there such a broker's copies do fire twice.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from edge_agent.events.mapping import Encoding
+from edge_agent.events.topics import TopicFilter
+
+MOST_IDENTIFIERS = 268_435_455
+#: Topics whose routes are remembered; sensors use the same ones over and over.
+CACHE_MOST = 4096
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of messages, since the start."""
+
+    received: int = 0
+    acknowledged: int = 0
+    unwanted: int = 0
+    refused: int = 0
+    malformed: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Route:
+    """One subscription and how its messages are read."""
+
+    subscription: str
+    filter: TopicFilter
+    qos: int
+    encoding: Encoding
+    counts: Counts = field(default_factory=Counts)
+
+
+class Routes:
+    """The subscriptions of one connection."""
+
+    def __init__(self) -> None:
+        self._routes: dict[str, Route] = {}
+        self._by_filter: dict[TopicFilter, list[Route]] = {}
+        self._by_identifier: dict[int, TopicFilter] = {}
+        self._cache: dict[tuple[str, tuple[int, ...]], tuple[Route, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes.values())
+
+    def add(self, route: Route) -> None:
+        """Take `route` instead of what its subscription had."""
+        self._routes[route.subscription] = route
+        self._index()
+
+    def remove(self, subscription: str) -> None:
+        if self._routes.pop(subscription, None) is not None:
+            self._index()
+
+    def wanted(self, *, identifiers: bool) -> dict[TopicFilter, int]:
+        """The filters to subscribe to and their QoS.
+
+        Without `identifiers` those that others cover are left out.
+        """
+        qos = {f: max(r.qos for r in rs) for f, rs in self._by_filter.items()}
+        return qos if identifiers else _uncovered(qos)
+
+    def identifier(self, topic_filter: TopicFilter) -> int:
+        return next(i for i, f in self._by_identifier.items() if f == topic_filter)
+
+    def of(self, topic: str, identifiers: tuple[int, ...]) -> tuple[Route, ...]:
+        """The routes of a message, each once."""
+        key = (topic, identifiers)
+        found = self._cache.get(key)
+        if found is None:
+            if len(self._cache) >= CACHE_MOST:
+                self._cache.clear()
+            found = self._cache[key] = tuple(self._find(topic, identifiers))
+        return found
+
+    def _find(self, topic: str, identifiers: tuple[int, ...]) -> Iterable[Route]:
+        if identifiers:
+            known = (self._by_identifier.get(one) for one in dict.fromkeys(identifiers))
+            filters = [one for one in known if one is not None]
+        else:
+            filters = list(self._by_filter)
+        for one in filters:
+            if one.matches(topic):
+                yield from self._by_filter[one]
+
+    def _index(self) -> None:
+        by_filter = defaultdict(list)
+        for route in self._routes.values():
+            by_filter[route.filter].append(route)
+        self._by_filter = dict(by_filter)
+        self._by_identifier = _identify(self._by_filter)
+        self._cache.clear()
+
+
+def _identify(filters: Iterable[TopicFilter]) -> dict[int, TopicFilter]:
+    known: dict[int, TopicFilter] = {}
+    for one in sorted(filters, key=str):
+        identifier = zlib.crc32(str(one).encode()) % MOST_IDENTIFIERS + 1
+        while identifier in known:
+            identifier = identifier % MOST_IDENTIFIERS + 1
+        known[identifier] = one
+    return known
+
+
+def _uncovered(qos: dict[TopicFilter, int]) -> dict[TopicFilter, int]:
+    """Keep what no other filter covers; a cover has the highest QoS below it."""
+    kept: dict[TopicFilter, int] = {}
+    for one, level in sorted(qos.items(), key=lambda item: len(item[0].levels)):
+        cover = next((k for k in kept if k.covers(one)), None)
+        if cover is not None:
+            kept[cover] = max(kept[cover], level)
+            continue
+        below = [k for k in kept if one.covers(k)]
+        kept[one] = max([level, *(kept.pop(k) for k in below)])
+    return kept

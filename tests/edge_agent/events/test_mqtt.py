@@ -1,0 +1,202 @@
+"""The source against a real mosquitto."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from edge_agent.events.base import Outgoing, Receipt
+from edge_agent.events.fake import FakeSink, FakeState
+
+pytestmark = pytest.mark.broker
+
+
+async def test_a_message_becomes_an_event_with_the_documented_payload(
+    broker, running, outside, wants, until, connected
+):
+    sink = FakeSink()
+    source = running.start(
+        sink,
+        broker=broker.address,
+        state=FakeState([wants("t", "sensors/+/temp")]),
+    )
+    await until(lambda: connected(source))
+    outside(broker.address).publish("sensors/kitchen/temp", {"c": 21.5})
+
+    (event,) = await sink.wait_for(1)
+
+    assert event.subscription == "guest/t"
+    assert event.origin == "mqtt:sensors/kitchen/temp"
+    payload = msgspec.json.decode(event.payload)
+    assert payload.pop("received") > 1_700_000_000_000
+    assert payload == {
+        "topic": "sensors/kitchen/temp",
+        "payload": {"c": 21.5},
+        "encoding": "json",
+        "qos": 1,
+        "retain": False,
+        "properties": {},
+    }
+
+
+async def test_what_was_not_kept_is_sent_again_to_the_next_life(
+    broker, running, outside, wants, until, connected
+):
+    state = FakeState([wants("t", "a/#")])
+    silent = FakeSink(None)
+    source = running.start(silent, broker=broker.address, state=state)
+    await until(lambda: connected(source))
+    client = outside(broker.address)
+    for number in range(5):
+        client.publish("a/b", {"n": number})
+    await silent.wait_for(5)
+    silent.settle(Receipt.KEPT, most=2)
+    await running.stop(source)
+
+    sink = FakeSink()
+    running.start(sink, broker=broker.address, state=state)
+
+    events = await sink.wait_for(3)
+    assert [msgspec.json.decode(e.payload)["payload"]["n"] for e in events] == [2, 3, 4]
+
+
+async def test_a_broker_that_is_down_at_the_start_is_found_when_it_comes(
+    broker_factory, running, outside, wants, until, connected
+):
+    broker = broker_factory(start=False)
+    sink = FakeSink()
+    source = running.start(
+        sink, broker=broker.address, state=FakeState([wants("t", "a")])
+    )
+    await until(lambda: source.health()["brokers"][0]["error"])
+    (health,) = source.health()["brokers"]
+    assert health["state"] in ("waiting", "connecting")
+    assert health["error"] == "cannot connect: Connection refused"
+
+    broker.start()
+    await until(lambda: connected(source))
+    outside(broker.address).publish("a", "1")
+
+    await sink.wait_for(1)
+    assert source.health()["brokers"][0]["error"] is None
+
+
+async def test_a_broker_that_restarts_is_subscribed_again_and_nothing_is_lost(
+    broker, running, outside, wants, until, connected
+):
+    sink = FakeSink()
+    source = running.start(
+        sink, broker=broker.address, state=FakeState([wants("t", "a")])
+    )
+    await until(lambda: connected(source))
+    broker.stop()
+    broker.start()
+    outside(broker.address).publish("a", "1")  # perhaps before we are back
+    await until(lambda: connected(source))
+    outside(broker.address).publish("a", "2")
+
+    events = await sink.wait_for(2)
+    assert [msgspec.json.decode(e.payload)["payload"] for e in events] == [1, 2]
+
+
+async def test_overlapping_filters_fire_each_trigger_once(
+    broker, running, outside, wants, until, connected
+):
+    sink = FakeSink()
+    state = FakeState(
+        [
+            wants("all", "a/#"),
+            wants("one", "a/+"),
+            wants("b", "+/b"),
+            wants("also-all", "a/#"),
+            wants("other", "c"),
+        ]
+    )
+    source = running.start(sink, broker=broker.address, state=state)
+    await until(lambda: connected(source))
+    outside(broker.address).publish("a/b", "1")
+    outside(broker.address).publish("c", "1")
+
+    events = await sink.wait_for(5)
+
+    fired = sorted(event.subscription for event in events)
+    assert fired == ["guest/all", "guest/also-all", "guest/b", "guest/one", "guest/other"]
+    await until(lambda: source.health()["brokers"][0]["acknowledged"] >= 4)
+
+
+async def test_refused_messages_wait_and_are_offered_again_in_order(
+    broker, running, outside, wants, until, connected
+):
+    sink = FakeSink(Receipt.REFUSED)
+    source = running.start(
+        sink, broker=broker.address, state=FakeState([wants("t", "a")])
+    )
+    await until(lambda: connected(source))
+    client = outside(broker.address)
+    for number in range(10):
+        client.publish("a", str(number))
+    await until(lambda: source.health()["brokers"][0]["held"] == 10)
+    assert source.health()["brokers"][0]["acknowledged"] == 0
+
+    sink.events.clear()
+    sink.answer = Receipt.KEPT
+
+    await until(lambda: source.health()["brokers"][0]["acknowledged"] == 10)
+    payloads = [msgspec.json.decode(e.payload)["payload"] for e in sink.events]
+    assert [p for p in payloads if sink.events] == sorted(payloads)
+    assert len(set(payloads)) == 10
+    assert source.health()["brokers"][0]["held"] == 0
+
+
+async def test_a_subscription_that_the_broker_refuses_is_shown(
+    broker_factory, running, tmp_path, wants, until, connected
+):
+    acl = tmp_path / "acl"
+    acl.write_text("topic read open/#\n")
+    broker = broker_factory(f"acl_file {acl}")
+    state = FakeState([wants("no", "closed/a"), wants("yes", "open/a")])
+    source = running.start(FakeSink(), broker=broker.address, state=state)
+
+    await until(lambda: connected(source))
+
+    assert source.status("guest/no")["refusal"] == "Not authorized"
+    assert source.status("guest/no")["granted"] is None
+    assert source.status("guest/yes")["granted"] == 1
+
+
+async def test_what_the_outbox_has_is_published_at_the_start_and_deleted(
+    broker, running, outside, until
+):
+    client = outside(broker.address)
+    await client.listen("out/#")
+    state = FakeState(
+        outbox=[
+            Outgoing(id=str(n), namespace="guest", topic=f"out/{n}", payload=b"{}")
+            for n in range(50)
+        ]
+    )
+
+    running.start(FakeSink(), broker=broker.address, state=state)
+
+    await until(lambda: not state.outgoing)
+    await until(lambda: len(client.heard) == 50)
+
+
+async def test_a_result_is_kept_until_its_broker_is_there(
+    broker_factory, running, outside, until
+):
+    broker = broker_factory(start=False)
+    state = FakeState()
+    source = running.start(FakeSink(), broker=broker.address, state=state)
+    one = Outgoing(id="1", namespace="guest", topic="out", payload=b"1", retain=True)
+    state.outgoing["1"] = one
+    source.publish(one)
+    await until(lambda: source.health()["brokers"][0]["error"])
+    assert state.outgoing
+
+    broker.start()
+
+    await until(lambda: not state.outgoing)
+    client = outside(broker.address)
+    await client.listen("out")
+    await until(lambda: client.heard == [("out", b"1")])
