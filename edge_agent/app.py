@@ -73,7 +73,8 @@ class Node:
         """Each part is undone in the reverse order: see the module."""
         settings = self._settings
         enter = stack.enter_async_context
-        store = await enter(Store(Path(settings.data_dir), settings.store))
+        folder = Path.cwd() / settings.data_dir
+        store = await enter(Store(folder, settings.store))
         guest = await store.subjects.ensure(settings.namespace)
         system = await store.subjects.ensure(SYSTEM_NAMESPACE)
         factory = await enter(_sandboxes(settings))
@@ -136,7 +137,7 @@ class Node:
             "key": guest.auth,
             "system_key": system.auth,
             "pid": os.getpid(),
-            "data": os.path.abspath(settings.data_dir),  # noqa: PTH100
+            "data": str(folder),
         }
         log.info("serving %s, isolation %s", url, factory.level)
 

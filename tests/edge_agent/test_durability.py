@@ -50,6 +50,11 @@ class Api:
             "Content-Type": "application/json",
         }
         self._local = threading.local()
+        self._open: list[http.client.HTTPConnection] = []
+
+    def close(self) -> None:
+        for connection in self._open:
+            connection.close()
 
     def call(
         self, method: str, path: str, body: Any = None, *, namespace: str = "_"
@@ -58,6 +63,7 @@ class Api:
         if connection is None:
             connection = http.client.HTTPConnection(self._place.netloc, timeout=30)
             self._local.connection = connection
+            self._open.append(connection)
         data = None if body is None else json.dumps(body).encode()
         route = f"/api/v1/namespaces/{namespace}/{path}"
         connection.request(method, route, body=data, headers=self._headers)
@@ -81,6 +87,19 @@ class Api:
                 return found
 
 
+@pytest.fixture
+def connect() -> Iterator[Callable[[Any], Api]]:
+    made: list[Api] = []
+
+    def make(agent: Any) -> Api:
+        made.append(Api(agent))
+        return made[-1]
+
+    yield make
+    for api in made:
+        api.close()
+
+
 def put_sleeper(api: Api) -> None:
     api.put("actions/sleeper", {"exec": {"kind": "python:default", "code": SLEEPER}})
 
@@ -94,11 +113,11 @@ def until(condition: Callable[[], bool], *, seconds: float) -> None:
 
 @pytest.mark.timeout(90)
 def test_kill_9_between_acceptance_and_execution_loses_nothing(
-    agent_factory: Agents, tmp_path: Path
+    agent_factory: Agents, connect: Callable[[Any], Api], tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
     agent = agent_factory(settings=SETTINGS, data=data)
-    api = Api(agent)
+    api = connect(agent)
     put_sleeper(api)
 
     def accept(n: int) -> tuple[str, int]:
@@ -112,7 +131,7 @@ def test_kill_9_between_acceptance_and_execution_loses_nothing(
     done_before = _records_in(data)
     assert done_before <= 10, "the kill came too late to show anything"
 
-    api = Api(agent_factory(settings=SETTINGS, data=data))
+    api = connect(agent_factory(settings=SETTINGS, data=data))
     until(lambda: len(api.records()) >= 100, seconds=60)
     time.sleep(0.5)  # a repeated one would come now
     records = api.records()
@@ -177,10 +196,12 @@ def assert_one_between(fsyncs: list[Fsync], sent: int, told: int) -> None:
 
 
 def test_no_202_leaves_before_its_fsync_has_returned(
-    agent_factory: Agents, fsyncs: Callable[[], list[Fsync]]
+    agent_factory: Agents,
+    connect: Callable[[Any], Api],
+    fsyncs: Callable[[], list[Fsync]],
 ) -> None:
     agent = agent_factory(settings=SETTINGS)
-    api = Api(agent)
+    api = connect(agent)
     put_sleeper(api)
     api.put("triggers/t", {})
     api.put("rules/r", {"trigger": "/_/t", "action": "/_/sleeper"})
@@ -291,12 +312,16 @@ def tap(broker: Any) -> Iterator[Tap]:
 
 @pytest.mark.broker
 def test_no_puback_leaves_before_its_fsync_has_returned(
-    agent_factory: Agents, broker: Any, tap: Tap, fsyncs: Callable[[], list[Fsync]]
+    agent_factory: Agents,
+    connect: Callable[[Any], Api],
+    broker: Any,
+    tap: Tap,
+    fsyncs: Callable[[], list[Fsync]],
 ) -> None:
     agent = agent_factory(
         settings=f'{SETTINGS}\n[mqtt]\nbroker = "127.0.0.1:{tap.port}"\n'
     )
-    api = Api(agent)
+    api = connect(agent)
     put_sleeper(api)
     subscribe(api, agent.key, "sensors/#")
     api.put("rules/r", {"trigger": "/_/t", "action": "/_/sleeper"})
