@@ -39,12 +39,12 @@ NO_AGENT = frozenset({400, 401, 403, 404, 405})
 class FleetNode:
     """One target. The client is entered, and left, by whoever made it."""
 
-    def __init__(self, client: Client, *, run: str) -> None:
+    def __init__(self, client: Client, *, name: str, run: str) -> None:
         self._client = client
         self._run = run
         self._record_s = RECORD_GRACE_S
         self._tells_slots = True
-        self.name = client.target.name or client.target.url
+        self.name = name
 
     async def deploy(self, action_name: str, action: MapAction) -> None:
         self._record_s = RECORD_GRACE_S + action.limits.get("timeout", 60_000) / 1000

@@ -150,7 +150,7 @@ class Schedule:
         """How many chunks the node may hold now."""
         place = self._places[node]
         wanted = place.slots + self._ahead(place)
-        return max(1, min(wanted, math.floor(place.ceiling)))
+        return max(1, int(min(wanted, place.ceiling)))
 
     def _ahead(self, place: Place) -> int:
         left = self.chunks - self._next + len(self._again)

@@ -3,8 +3,8 @@
     report = await run_job(Path("pi.py"), targets, settings={"points": "1e9"})
 
 The action is put on every node under a name of its own and removed when the map is
-over, however it ended. Results are kept in `out`; without one, in a folder of the run that
-is deleted when the run has succeeded.
+over, however it ended. Results are kept in `out`; without one, in a folder of the run,
+deleted when the run has succeeded.
 """
 
 from __future__ import annotations
@@ -82,16 +82,37 @@ async def run_job(
         RunFailed: the work failed; the text says where the results so far are.
     """
     job = await asyncio.to_thread(load_job, job_path, settings=settings)
+    return await run_loaded(
+        job, targets, settings=settings, out=out, on_progress=on_progress
+    )
+
+
+async def run_loaded(
+    job: Job,
+    targets: Sequence[Target],
+    *,
+    settings: Mapping[str, str],
+    out: Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> Report:
+    """The same for a job that is loaded; `settings` are only written down."""
     run = plan(job, settings=settings, out=out)
     async with AsyncExitStack() as stack:
-        nodes = [
-            FleetNode(
-                await stack.enter_async_context(Client(target, retry=NO_RETRY)),
-                run=run.id,
-            )
-            for target in targets
-        ]
+        nodes = []
+        for target, name in zip(targets, _names(targets), strict=True):
+            client = Client(target, retry=NO_RETRY)
+            await stack.enter_async_context(client)
+            nodes.append(FleetNode(client, name=name, run=run.id))
         return await execute(run, nodes, on_progress=on_progress)
+
+
+def _names(targets: Sequence[Target]) -> list[str]:
+    """What the report calls them: each name once."""
+    names: list[str] = []
+    for target in targets:
+        name = target.name or target.url
+        names.append(f"{name}#{len(names) + 1}" if name in names else name)
+    return names
 
 
 def plan(job: Job, *, settings: Mapping[str, str], out: Path | None) -> Run:
