@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
@@ -110,12 +111,15 @@ class Connection:
         """Until cancelled, or idle for a while."""
         backoff = Backoff(self._settings.backoff_s, self._settings.backoff_most_s)
         loop = asyncio.get_running_loop()
+        said: str | None = None
         while True:
             began_s = loop.time()
             problem = await self._live()
             if problem is None:
                 return
-            log.warning("%s: %s", self.identity.address, problem)
+            if problem != said:
+                log.warning("%s: %s", self.identity.address, problem)
+            said = None if loop.time() - began_s > GOOD_S else problem
             if loop.time() - began_s > GOOD_S:
                 backoff.reset()
             self._enter(State.WAITING, problem)
@@ -270,5 +274,7 @@ def _text(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no connection in time"
     if isinstance(error, OSError):
-        return f"cannot connect: {error.strerror or error}"
+        # asyncio's own text names the function that failed
+        code = error.errno or 0
+        return f"cannot connect: {os.strerror(code) if code > 0 else error}"
     return str(error)

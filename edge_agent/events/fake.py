@@ -20,9 +20,11 @@ class FakeSink:
         self.answer = answer
         self.events: list[Event] = []
         self._pending: list[asyncio.Future[Receipt]] = []
+        self._fired = asyncio.Event()
 
     def __call__(self, event: Event) -> asyncio.Future[Receipt]:
         self.events.append(event)
+        self._fired.set()
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         if self.answer is None:
             self._pending.append(future)
@@ -49,7 +51,8 @@ class FakeSink:
         """
         async with asyncio.timeout(timeout_s):
             while len(self.events) < count:
-                await asyncio.sleep(0.005)
+                self._fired.clear()
+                await self._fired.wait()
         return self.events
 
 

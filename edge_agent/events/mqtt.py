@@ -83,10 +83,10 @@ class MqttSource:
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
-                for subscription in self._state.subscriptions(FEED):
-                    self._load(subscription)
                 for connection in self._connections.values():
                     self._start(connection, group)
+                for subscription in self._state.subscriptions(FEED):
+                    self._load(subscription)
                 await self._resend()
                 await asyncio.Event().wait()
             finally:
