@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from edge_agent.model.errors import EdgeWhiskError
 
@@ -26,6 +26,8 @@ DEFAULT_PORT = 3233
 
 class InventoryError(EdgeWhiskError):
     """The inventory cannot be used; the text names file and place."""
+
+    exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True)

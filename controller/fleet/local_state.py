@@ -7,13 +7,13 @@ id alone could by now be somebody else's, so the moment it was started counts to
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
+from controller.fleet.process import Process
 from edge_agent.model.errors import EdgeWhiskError
 
 STATE_FILE = "fleet.json"
@@ -22,27 +22,18 @@ STATE_FILE = "fleet.json"
 class LocalStateError(EdgeWhiskError):
     """The state file cannot be used."""
 
-
-class Process(msgspec.Struct, frozen=True):
-    """A process id and when that process was started, as this system tells it."""
-
-    pid: int
-    born: str
-
-    @property
-    def alive(self) -> bool:
-        return birth(self.pid) == self.born
+    exit_code: ClassVar[int] = 2
 
 
 class LocalNode(msgspec.Struct, frozen=True, kw_only=True):
-    """`process` is None when it was stopped on purpose."""
+    """`url` and keys are empty until it has served once; `process` while it is down."""
 
     name: str
-    url: str
-    key: str
-    system_key: str
     data: str
     log: str
+    url: str = ""
+    key: str = ""
+    system_key: str = ""
     process: Process | None = None
 
     @property
@@ -51,7 +42,8 @@ class LocalNode(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def port(self) -> int:
-        return int(self.url.rpartition(":")[2])
+        """0 before it has served."""
+        return int(self.url.rpartition(":")[2] or 0)
 
 
 class LocalBroker(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,36 +99,3 @@ def write_state(directory: Path, state: LocalState) -> None:
     with open(descriptor, "wb") as file:  # noqa: PTH123 os.open set its mode
         file.write(msgspec.json.format(msgspec.json.encode(state), indent=2))
     new.replace(path)
-
-
-def birth(pid: int) -> str | None:
-    """When process `pid` was started, None when there is none (or only its zombie).
-
-    On Linux the boot's id and the start in clock ticks since then; elsewhere what
-    `ps` says.
-    """
-    stat = Path("/proc") / str(pid) / "stat"
-    if Path("/proc/self/stat").exists():
-        with suppress(OSError, IndexError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if fields[0] not in {"Z", "X"}:
-                return f"{_boot_id()}/{fields[19]}"
-        return None
-    return _birth_by_ps(pid)
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _birth_by_ps(pid: int) -> str | None:
-    told = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return told.stdout.strip() or None

@@ -18,6 +18,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from controller.fleet.inventory import InventoryError, read_inventory
@@ -28,6 +29,8 @@ from edge_agent.model.names import OWN_NAMESPACE
 
 class TargetError(EdgeWhiskError):
     """There is no usable target; the text says what to give."""
+
+    exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True)

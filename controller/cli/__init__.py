@@ -1,0 +1,1 @@
+"""`edgectl`: Typer only. One file per command group; nothing heavy at import."""
