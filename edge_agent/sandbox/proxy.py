@@ -81,6 +81,7 @@ class ProcessSandbox:
         self._unsent = memoryview(b"")
         self._deadline = self._timer_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._grown = False
         self._read_bytes = PIPE_BYTES
         self._cause: Cause | None = None
         self._dying = False
@@ -145,7 +146,8 @@ class ProcessSandbox:
 
     def _write(self, line: bytes) -> None:
         fd = self._child.ends[REQUESTS]
-        if len(line) > PIPE_BYTES:
+        if len(line) > PIPE_BYTES and not self._grown:
+            self._grown = True
             grow_pipe(fd, GROWN_PIPE_BYTES)
         sent = _write_some(fd, line)
         if sent < len(line):

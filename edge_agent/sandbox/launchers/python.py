@@ -22,6 +22,7 @@ ANSWERS, REQUESTS = 3, 4
 #: Tells the agent that main ran out of memory, which a plain death does not.
 OUT_OF_MEMORY = 113
 SMALL, LARGE = 1 << 16, 1 << 20
+ESCAPED = bytes(range(32)) + b'"\\'
 LINE = b"\n"
 
 NO_CODE = "Missing main/no code to execute."
@@ -40,11 +41,7 @@ def make_codec():
     try:
         import _json  # noqa: PLC0415
 
-        scan = _json.make_scanner(Scanning)
-        encode = _json.make_encoder(
-            None, refuse, _json.encode_basestring, None, ":", ",", False, False, False
-        )
-        loads, dumps = codec_of(scan, encode)
+        loads, dumps = codec_of(_json)
         if dumps(loads('{"a":[1,"\\u00e9"]}')) == '{"a":[1,"é"]}':
             return loads, dumps
     except (ImportError, TypeError, AttributeError):
@@ -74,11 +71,30 @@ class Scanning:
     }.__getitem__
 
 
-def codec_of(scan, encode):
+def codec_of(_json):
+    scan = _json.make_scanner(Scanning)
+
+    def quote(text):
+        """A long text without anything to escape, which finding out costs less."""
+        if len(text) > SMALL and text.isascii():
+            plain = text.encode().translate(None, ESCAPED)
+            if len(plain) == len(text):
+                return f'"{text}"'
+        return _json.encode_basestring(text)
+
+    encode, encode_large = (
+        _json.make_encoder(None, refuse, quoting, None, ":", ",", False, False, False)
+        for quoting in (_json.encode_basestring, quote)
+    )
+
     def loads(text):
         return scan(text, 0)[0]
 
     def dumps(value):
+        if type(value) is dict:
+            for item in value.values():
+                if type(item) is str and len(item) > SMALL:
+                    return "".join(encode_large(value, 0))
         return "".join(encode(value, 0))
 
     return loads, dumps
@@ -264,7 +280,7 @@ def leave_out_of_memory():
 
 
 def run(main, line):
-    request = loads(line.decode("utf-8", "surrogatepass"))
+    request = loads(line.decode())
     arguments = request.pop("value", {})
     put_environment(
         {
@@ -306,7 +322,7 @@ def initialise():
     line = read_line()
     if not line:
         sys.exit(0)
-    request = loads(line.decode("utf-8", "surrogatepass"))
+    request = loads(line.decode())
     put_environment(request["env"])
     try:
         main = load(request)
