@@ -2,8 +2,8 @@
 
 `wsk trigger create t --feed /whisk.system/mqtt/subscribe -p topic 'sensors/#'` calls
 the feed with `lifecycleEvent: CREATE`, `triggerName`, `authKey` and the parameters of
-`mapping` (H21). READ answers `{"config": ..., "status": ...}` (H23). What is returned is
-the result, a `BuiltinError` is an application error.
+`mapping` (H21). READ answers `{"config": ..., "status": ...}` (H23). What is returned
+is the result, a `BuiltinError` is an application error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The rule annotation `mqtt-result-topic`: where a rule's results are published.
 
-Its value is a topic or an object `{topic, qos, retain, broker}`. In the topic `{action}`,
-`{activationId}` and `{status}` are filled in; `status` is one of `success`,
+Its value is a topic or an object `{topic, qos, retain, broker}`. In the topic
+`{action}`, `{activationId}` and `{status}` are filled in; `status` is one of `success`,
 `application_error`, `developer_error` and `whisk_error`. The payload is the result as
 the record has it. Pure.
 """

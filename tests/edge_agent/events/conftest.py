@@ -1,4 +1,4 @@
-"""What the tests of events share: a source on a real broker, and a plain client."""
+"""What the tests of events share: sources on real brokers, and a plain client."""
 
 from __future__ import annotations
 
@@ -16,99 +16,8 @@ from edge_agent.events.fake import FakeState
 from edge_agent.events.mqtt import FEED, MqttSource
 from edge_agent.settings import Mqtt
 
-SourceFactory = Callable[..., MqttSource]
 
-
-class Running:
-    """Sources that run in the background of a test."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[int, asyncio.Task[None]] = {}
-
-    def start(
-        self,
-        sink: Sink,
-        *,
-        broker: str,
-        state: FakeState | None = None,
-        client_id: str = "test",
-        **settings: Any,
-    ) -> MqttSource:
-        settings = {"backoff_s": 0.05, "backoff_most_s": 0.2, **settings}
-        source = MqttSource(
-            Mqtt(broker=broker, **settings),
-            state or FakeState(),
-            sink,
-            client_id=client_id,
-        )
-        self._tasks[id(source)] = asyncio.create_task(source.run())
-        return source
-
-    async def stop(self, source: MqttSource) -> None:
-        await self._end(self._tasks.pop(id(source)))
-
-    async def stop_all(self) -> None:
-        while self._tasks:
-            await self._end(self._tasks.popitem()[1])
-
-    async def _end(self, task: asyncio.Task[None]) -> None:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-@pytest.fixture
-async def running() -> AsyncIterator[Running]:
-    sources = Running()
-    yield sources
-    await sources.stop_all()
-
-
-def wants(id: str, topic: str, **parameters: Any) -> Subscription:
-    """A subscription of trigger `id` in `guest`."""
-    return Subscription(
-        id=f"guest/{id}",
-        namespace="guest",
-        feed=FEED,
-        config={"topic": topic, **parameters},
-    )
-
-
-@pytest.fixture(name="wants")
-def _wants() -> Callable[..., Subscription]:
-    return wants
-
-
-async def until(condition: Callable[[], Any], *, timeout_s: float = 5.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-@pytest.fixture(name="until")
-def _until() -> Callable[..., Any]:
-    return until
-
-
-def connected(source: MqttSource) -> bool:
-    """Whether every connection is up and every subscription is answered."""
-    brokers = source.health()["brokers"]
-    return bool(brokers) and all(
-        one["state"] == "connected"
-        and all(
-            s["granted"] is not None or s["refusal"] is not None
-            for s in one["subscriptions"]
-        )
-        for one in brokers
-    )
-
-
-@pytest.fixture(name="connected")
-def _connected() -> Callable[[MqttSource], bool]:
-    return connected
-
-
-class Publisher:
+class Outsider:
     """A plain paho client in a thread, to publish and listen from outside."""
 
     def __init__(self, address: str, version: int = 5) -> None:
@@ -117,7 +26,9 @@ class Publisher:
         self._client = paho.Client(
             paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTProtocolVersion(version)
         )
-        self._client.on_message = lambda _c, _d, m: self.heard.append((m.topic, m.payload))
+        self._client.on_message = lambda _c, _d, m: self.heard.append(
+            (m.topic, m.payload)
+        )
         self._client.connect(host, int(port))
         self._client.loop_start()
 
@@ -139,15 +50,91 @@ class Publisher:
         self._client.loop_stop()
 
 
+class Ground:
+    """Sources that run in the background of a test, and clients that are not ours."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._outsiders: list[Outsider] = []
+
+    @staticmethod
+    def wants(name: str, topic: str, **parameters: Any) -> Subscription:
+        """A subscription of the trigger `name` in `guest`."""
+        return Subscription(
+            id=f"guest/{name}",
+            namespace="guest",
+            feed=FEED,
+            config={"topic": topic, **parameters},
+        )
+
+    @staticmethod
+    def state(**topics: str) -> FakeState:
+        """A subscription of each trigger to its topic."""
+        return FakeState([Ground.wants(name, topic) for name, topic in topics.items()])
+
+    def start(
+        self,
+        sink: Sink,
+        broker: str,
+        state: FakeState | None = None,
+        *,
+        client_id: str = "test",
+        **settings: Any,
+    ) -> MqttSource:
+        settings = {"backoff_s": 0.05, "backoff_most_s": 0.2, **settings}
+        source = MqttSource(
+            Mqtt(broker=broker, **settings),
+            state or FakeState(),
+            sink,
+            client_id=client_id,
+        )
+        self._tasks[id(source)] = asyncio.create_task(source.run())
+        return source
+
+    async def up(self, source: MqttSource) -> None:
+        """Return when its connections are and its subscriptions are answered."""
+        await self.until(lambda: _is_up(source))
+
+    async def stop(self, source: MqttSource) -> None:
+        await _end(self._tasks.pop(id(source)))
+
+    def outsider(self, address: str, version: int = 5) -> Outsider:
+        self._outsiders.append(Outsider(address, version))
+        return self._outsiders[-1]
+
+    async def until(
+        self, condition: Callable[[], Any], *, timeout_s: float = 5.0
+    ) -> None:
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+    async def close(self) -> None:
+        while self._tasks:
+            await _end(self._tasks.popitem()[1])
+        for outsider in self._outsiders:
+            outsider.close()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _is_up(source: MqttSource) -> bool:
+    brokers = source.health()["brokers"]
+    answered = (
+        one["granted"] is not None or one["refusal"] is not None
+        for broker in brokers
+        for one in broker["subscriptions"]
+    )
+    states = [broker["state"] for broker in brokers]
+    return set(states) == {"connected"} and all(answered)
+
+
 @pytest.fixture
-def outside() -> Any:
-    """`outside(address)`: a client that is not ours."""
-    made: list[Publisher] = []
-
-    def make(address: str, version: int = 5) -> Publisher:
-        made.append(Publisher(address, version))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+async def ground() -> AsyncIterator[Ground]:
+    made = Ground()
+    yield made
+    await made.close()
