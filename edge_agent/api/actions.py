@@ -56,7 +56,7 @@ async def delete(call: Call) -> web.Response:
 async def invoke(call: Call) -> web.Response:
     """Run it: 202 with an id, or the outcome (a.4 of the contract)."""
     services, identity, name = call.services, call.identity, call.name
-    if name.namespace != identity.namespace:
+    if name.package is not None or name.namespace != identity.namespace:
         services.catalog.check_readable(identity, name)
     asked = query.invoke_query(call.query, services.settings.limits.blocking_wait_ms)
     outcome = await services.engine.invoke(

@@ -110,13 +110,11 @@ def read_init(said: Said, *, timeout_ms: int, response_limit: int) -> Response |
         case Answer(ok=True):
             return None
         case Answer(body=body):
-            error = _error_field(body)
-            if error is not None:
-                return failure(developer, error)
-            text = body.decode(errors="replace")
-            return failure(
-                developer, f"The action failed during initialization: {text}"
-            )
+            error: Raw | str | None = _error_field(body)
+            if error is None:
+                text = body.decode(errors="replace")
+                error = f"The action failed during initialization: {text}"
+            return failure(developer, error, size=len(body))
         case Gone(cause=Cause.TIMED_OUT):
             text = (
                 f"The action exceeded its time limits of {timeout_ms} milliseconds "

@@ -1,0 +1,175 @@
+"""What was recorded from the real OpenWhisk, sent to a real agent.
+
+One test for each exchange. All are sent once, in the order in which they were recorded
+(they build on each other), to agents in this process: one whose throttles are out of
+the way, one with the standard ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from edge_agent.app import Node
+from edge_agent.settings import Settings, parse_settings
+
+START_TIMEOUT_S = 15.0
+
+#: Rows that the agent does not have yet, and what brings them. Delete an entry and its
+#: exchanges are replayed.
+LATER = {
+    **dict.fromkeys(("A16",), "metrics"),
+    **dict.fromkeys(("A17", "A18", "A19", "A20", "A21"), "service routes"),
+    **dict.fromkeys(("A23", "A24"), "service routes"),
+    **dict.fromkeys(
+        ("B8", "A61c", "B41", "B42", "B47", "B48", "B49", "B50", "B51"), "sequences"
+    ),
+    **dict.fromkeys(
+        ("B43", "B55", "B56", "B57", "B58", "B59", "B60", "A85"), "conductors"
+    ),
+    **dict.fromkeys(("B17", "A54d", "A54e", "A55", "A61e", "B44", "A92"), "bindings"),
+    **dict.fromkeys([f"B{n}" for n in range(61, 78)], "web actions"),
+    **dict.fromkeys(("B85",), "API gateway"),
+    **dict.fromkeys(("A57", "A57a"), "throttles"),
+    **dict.fromkeys(("D21",), "takes a minute"),
+}
+
+#: Exchanges that are not replayed although their rows are here, by name.
+NOT_REPLAYED: dict[str, str] = {
+    "bind-foreign-private": "bindings",
+    "put-sq8": "sequences",
+    "seq-50": "sequences",
+    "stock-put-seq": "sequences",
+}
+
+RUNTIMES = r"\$\.runtimes\..*"
+PYTHON = r".*'python:3\.\d+', not 'python:3\.10'"
+NO_KEY = r".*__ow_headers\.authorization: missing"
+
+#: Exchanges in which we differ on purpose: which differences there are to be, and why.
+OURS = {
+    "info-root": (RUNTIMES, "A14: the runtimes are those of the node"),
+    "stock-info-root": (RUNTIMES, "A14: the runtimes are those of the node"),
+    "put-java-no-main": (r"\$\.error: .*'java:8' is not supported.*", "B6: no Java"),
+    "put-py-default": (PYTHON, "B5: the default is the Python of the node"),
+    "fire-rule-action-record": (NO_KEY, "A88: the caller's key is not passed on"),
+    "fire-rule-header-record": (NO_KEY, "A88: the caller's key is not passed on"),
+    "fire-tp-args": (NO_KEY, "A88: the caller's key is not passed on"),
+}
+
+
+def _load_replay() -> ModuleType:
+    """`tests/replay.py`; tests are no package, so that nothing imports them."""
+    path = Path(__file__).parents[1] / "replay.py"
+    spec = importlib.util.spec_from_file_location("replay", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["replay"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+replay = _load_replay()
+EXCHANGES = {exchange["name"]: exchange for exchange in replay.load_exchanges()}
+
+pytestmark = [pytest.mark.node, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    home = tmp_path_factory.mktemp("exchanges")
+    with (
+        _agent(_settings(home / "raised")) as raised,
+        _agent(_settings(home / "stock", throttles=STOCK)) as stock,
+    ):
+        replayers = {"stock": _replayer(stock), "raised": _replayer(raised)}
+        yield replay.replay(
+            EXCHANGES.values(),
+            lambda exchange: replayers[exchange.get("server", "raised")],
+            _reason_to_skip,
+        )
+
+
+@pytest.mark.parametrize("name", EXCHANGES)
+def test_an_exchange_is_answered_as_the_real_system_did(
+    name: str, outcomes: dict[str, Any]
+) -> None:
+    outcome = outcomes[name]
+    if outcome.skipped:
+        pytest.skip(outcome.skipped)
+    if name in OURS:
+        difference, reason = OURS[name]
+        ours = [p for p in outcome.problems if re.fullmatch(difference, p, re.DOTALL)]
+        assert outcome.problems == ours != [], reason
+    else:
+        assert outcome.problems == [], ", ".join(EXCHANGES[name]["row"])
+
+
+def test_every_name_in_the_tables_is_an_exchange() -> None:
+    assert EXCHANGES.keys() >= NOT_REPLAYED.keys() | OURS.keys()
+
+
+STOCK = {
+    "invocations_per_minute": 60,
+    "fires_per_minute": 60,
+    "concurrent_invocations": 30,
+}
+
+
+def _reason_to_skip(exchange: dict[str, Any]) -> str:
+    name = exchange["name"]
+    if name in NOT_REPLAYED:
+        return NOT_REPLAYED[name]
+    return next((LATER[row] for row in exchange["row"] if row in LATER), "")
+
+
+def _settings(data: Path, throttles: dict[str, int] | None = None) -> Settings:
+    document = {
+        "data_dir": str(data),
+        "server": {"port": 0},
+        "sandbox": {"minimum_level": "rlimits"},
+        "limits": throttles or {},
+    }
+    return parse_settings(document, source="test")
+
+
+def _replayer(facts: dict[str, Any]) -> Any:
+    return replay.Replayer(facts["url"], guest=facts["key"], other=facts["system_key"])
+
+
+@contextmanager
+def _agent(settings: Settings) -> Iterator[dict[str, Any]]:
+    """An agent in a loop and thread of its own; yields its facts."""
+    started = threading.Event()
+    facts: dict[str, Any] = {}
+    stopping: list[Any] = []
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        stopping.append((asyncio.get_running_loop(), stop))
+        async with Node(settings) as node:
+            facts.update(node.facts)
+            started.set()
+            await node.serve_until(stop)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="agent")
+    thread.start()
+    try:
+        assert started.wait(START_TIMEOUT_S), "the agent did not start"
+        yield facts
+    finally:
+        loop, stop = stopping[0]
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(START_TIMEOUT_S)
+        assert not thread.is_alive()
