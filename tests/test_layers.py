@@ -32,7 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "engine": {"model", "settings", "store", "pool", "telemetry"},
     "api": {"model", "settings", "engine", "store", "telemetry"},
 }
-COMPOSITION = {"app", "cli", "__main__", "__init__"}
+COMPOSITION = {"app", "adapters", "report", "cli", "__main__", "__init__"}
 CONTROLLER_MAY = {"model", "events.base", "events.mapping", "events.mqtt"}
 PACKAGES_OF_MODEL = {"msgspec"}
 PACKAGES_OF_LOADTESTS = {"locust", "gevent", "loadtests"}

@@ -12,32 +12,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import msgspec
 from msgspec import Raw
 
 from edge_agent.engine.builtins import BUILTIN_KIND, Builtin, BuiltinRunner
 from edge_agent.engine.delivery import Delivery
 from edge_agent.engine.fire import Fire, Fired, fire_trigger
-from edge_agent.engine.resolve import WRONG_COLLECTION, Resolver, Runnable
-from edge_agent.model.activations import ActivationRecord, Status
-from edge_agent.model.entities import Action, Exec, Rule, Trigger
+from edge_agent.engine.resolve import WRONG_COLLECTION, Resolver
+from edge_agent.engine.rows import gone_record, job_of
+from edge_agent.engine.waiting import Accepted, Waiting
+from edge_agent.model.activations import ActivationRecord
+from edge_agent.model.entities import Rule, Trigger
 from edge_agent.model.errors import Conflict, NotFound, RequestError, Unavailable
 from edge_agent.model.feeds import Outgoing
-from edge_agent.model.jobs import Finished, Identity, Job, failed_record, make_record
+from edge_agent.model.jobs import Finished, Identity, Job, make_record
 from edge_agent.model.names import FullName, new_activation_id
 from edge_agent.store.inbox import Accepted as AcceptedRow
 from edge_agent.store.inbox import InboxRow
 from edge_agent.store.store import Store
 from edge_agent.telemetry.log import ActivationLog
 from edge_agent.telemetry.stream import ActivationStream
-
-ACTION_GONE = "Action could not be found or may have been deleted."
-
-
-class Accepted(msgspec.Struct, frozen=True):
-    """The work is kept and will run; its record can be read under this id later."""
-
-    activation_id: str
 
 
 class JobPool(Protocol):
@@ -264,9 +257,9 @@ class Engine:
                 raise NotFound
             runnable = self._resolve(identity, FullName.parse(accepted.action, own="_"))
         except RequestError:
-            self._settle(_gone(row, self._wall_ms()), row)
+            self._settle(gone_record(row, self._wall_ms()), row)
             return None
-        job = _job(row, runnable, identity, self._wall_ms())
+        job = job_of(row, runnable, identity, self._wall_ms())
         running = self.submit(job)
         settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -309,96 +302,3 @@ class Engine:
         """After the pool has drained: end what is ours."""
         await self._builtin_runner.close()
         self._log.flush()
-
-
-class Waiting:
-    """A blocking call: a job, and a caller who waits for it for so long.
-
-    When the wait expires, or the agent stops before the job is done, the job is kept in
-    the inbox under its activation id and the caller is told Accepted.
-    """
-
-    def __init__(self, engine: Engine, job: Job, action: str) -> None:
-        self._engine = engine
-        self._job = job
-        self._action = action
-        self._row: InboxRow | None = None
-        self._record: ActivationRecord | None = None
-        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def wait(self, wait_ms: int) -> Accepted | ActivationRecord:
-        running = self._engine.submit(self._job)
-        running.add_done_callback(self._ended)
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(wait_ms / 1000, self._give_up)
-        try:
-            await self._over
-        finally:
-            timer.cancel()
-        if self._record is not None:
-            return self._record
-        await self._keep()
-        return Accepted(self._job.activation_id)
-
-    def _ended(self, running: asyncio.Future[Finished]) -> None:
-        if not running.cancelled():
-            finished = running.result()
-            self._record = self._engine.finish(self._job, finished, row=self._row)
-        self._give_up()
-
-    def _give_up(self) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
-
-    async def _keep(self) -> None:
-        job = self._job
-        accepted = AcceptedRow(
-            activation_id=job.activation_id,
-            namespace=job.identity.namespace,
-            action=self._action,
-            version=job.action.version,
-            arguments=Raw(job.arguments),
-            accepted_ms=job.accepted_ms,
-            transaction_id=job.transaction_id,
-        )
-        self._row, kept = self._engine.keep(accepted)
-        await asyncio.shield(kept)
-
-
-def _job(row: InboxRow, runnable: Runnable, identity: Identity, now_ms: int) -> Job:
-    accepted = row.accepted
-    # A row of an earlier life has no monotonic acceptance: take what the clock says.
-    waited_ms = max(0, now_ms - accepted.accepted_ms)
-    return Job(
-        activation_id=accepted.activation_id,
-        action=runnable.action,
-        identity=identity,
-        arguments=bytes(accepted.arguments),
-        accepted_ns=time.monotonic_ns() - waited_ms * 1_000_000,
-        accepted_ms=accepted.accepted_ms,
-        transaction_id=accepted.transaction_id,
-        environment=runnable.environment,
-    )
-
-
-def _gone(row: InboxRow, now_ms: int) -> ActivationRecord:
-    """C19, B46: the action was deleted between acceptance and run."""
-    accepted = row.accepted
-    name = FullName.parse(accepted.action, own="_")
-    job = Job(
-        activation_id=accepted.activation_id,
-        action=Action(
-            namespace=name.path,
-            name=name.name,
-            version=accepted.version,
-            exec=Exec(kind="unknown"),
-        ),
-        identity=Identity(
-            subject=accepted.namespace, namespace=accepted.namespace, uuid="", key=""
-        ),
-        arguments=b"{}",
-        accepted_ns=0,
-        accepted_ms=accepted.accepted_ms,
-        transaction_id=accepted.transaction_id,
-    )
-    return failed_record(job, Status.APPLICATION_ERROR, ACTION_GONE, now_ms=now_ms)

@@ -1,0 +1,94 @@
+"""Seams between rooms that must not know each other.
+
+A source knows a sink and no engine, the engine knows results and no events: these are
+the few lines that fit one to the other. Used by `app` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from typing import Any
+
+from edge_agent.engine.builtins import Builtin
+from edge_agent.engine.engine import Engine
+from edge_agent.events.base import Event, Receipt
+from edge_agent.events.feed import (
+    PUBLISH,
+    PUBLISH_ANNOTATIONS,
+    SUBSCRIBE,
+    SUBSCRIBE_ANNOTATIONS,
+    MqttPackage,
+)
+from edge_agent.events.mqtt import MqttSource
+from edge_agent.events.results import outgoing_for
+from edge_agent.model.activations import ActivationRecord
+from edge_agent.model.errors import RequestError, Unavailable
+from edge_agent.model.feeds import Outgoing
+from edge_agent.model.names import FullName
+from edge_agent.store.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class NodeSink:
+    """The node's own sink: an event fires the trigger its subscription belongs to."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.engine: Engine | None = None
+
+    def __call__(self, event: Event) -> asyncio.Future[Receipt]:
+        receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        namespace, _, trigger = event.subscription.partition("/")
+        identity = self._store.subjects.by_namespace(namespace)
+        if self.engine is None or identity is None:
+            receipt.set_result(Receipt.REFUSED)
+            return receipt
+        try:
+            fired = self.engine.fire(
+                identity,
+                trigger=FullName(namespace, trigger),
+                payload=event.payload,
+                headers={},
+                transaction_id=uuid.uuid4().hex,
+            )
+        except RequestError:  # the trigger is gone: nothing wants this any more
+            receipt.set_result(Receipt.UNWANTED)
+        except Unavailable:
+            receipt.set_result(Receipt.REFUSED)
+        else:
+            fired.add_done_callback(lambda done: receipt.set_result(_receipt(done)))
+        return receipt
+
+
+def _receipt(fired: asyncio.Future[str | None]) -> Receipt:
+    if fired.cancelled() or fired.exception() is not None:
+        return Receipt.REFUSED
+    return Receipt.UNWANTED if fired.result() is None else Receipt.KEPT
+
+
+class NodeResults:
+    """Results of rules that ask for it, on their way to a topic."""
+
+    def __init__(self, source: MqttSource) -> None:
+        self._source = source
+
+    def outgoing(self, annotation: Any, record: ActivationRecord) -> Outgoing | None:
+        found = outgoing_for(annotation, record)
+        if isinstance(found, str):
+            log.warning("%s: not published: %s", record.activation_id, found)
+            return None
+        return found
+
+    def publish(self, outgoing: Outgoing) -> None:
+        self._source.publish(outgoing)
+
+
+def make_builtins(mqtt: MqttPackage) -> dict[FullName, Builtin]:
+    offered = (
+        Builtin(SUBSCRIBE, mqtt.subscribe, SUBSCRIBE_ANNOTATIONS),
+        Builtin(PUBLISH, mqtt.publish, PUBLISH_ANNOTATIONS),
+    )
+    return {builtin.name: builtin for builtin in offered}

@@ -1,0 +1,86 @@
+"""What `/edge/v1/node` and `/edge/v1/load` tell: a probe of every room. For `app`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from edge_agent import __version__
+from edge_agent.engine.engine import Engine
+from edge_agent.events.mqtt import MqttSource
+from edge_agent.pool.pool import Pool
+from edge_agent.sandbox.process import ProcessFactory
+from edge_agent.settings import Settings
+from edge_agent.store.store import Store
+from edge_agent.telemetry.health import Health
+
+
+def load_report(pool: Pool, engine: Engine) -> dict[str, Any]:
+    view = pool.view()
+    return {
+        "slots": view.slots,
+        "free_slots": pool.free_slots(),
+        "running": view.active,
+        "queue": view.queued,
+        "inbox": engine.waiting,
+    }
+
+
+def make_health(
+    settings: Settings,
+    store: Store,
+    factory: ProcessFactory,
+    pool: Pool,
+    source: MqttSource,
+) -> Health:
+    started = time.monotonic()
+    health = Health(
+        {
+            "name": settings.node or platform.node(),
+            "version": __version__,
+            "machine": platform.machine(),
+            "python": platform.python_version(),
+            "kernel": platform.release(),
+            "kinds": list(factory.kinds),
+            "isolation": {
+                "level": factory.level,
+                "findings": [str(finding) for finding in factory.probe.findings],
+            },
+        }
+    )
+    health.register("uptime_s", lambda: round(time.monotonic() - started, 1))
+    health.register("rss_bytes", _rss_bytes)
+    health.register("pool", lambda: _pool_report(pool))
+    health.register("store", lambda: _store_report(store))
+    health.register("mqtt", source.health)
+    return health
+
+
+def _pool_report(pool: Pool) -> dict[str, Any]:
+    view = pool.view()
+    return {
+        "slots": view.slots,
+        "memory_mb": view.memory_mb,
+        "used_mb": view.used_mb,
+        "running": view.active,
+        "queued": view.queued,
+        "sandboxes": {str(state): n for state, n in view.states.items()},
+    }
+
+
+def _store_report(store: Store) -> dict[str, Any]:
+    return {
+        "inbox": store.inbox.depth,
+        "inbox_bytes": store.inbox.size_bytes,
+        "pending_bytes": store.writer.pending_bytes,
+        "commits": store.writer.commits,
+        "failure": store.writer.failure,
+    }
+
+
+def _rss_bytes() -> int:
+    with Path("/proc/self/statm").open() as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
