@@ -1,0 +1,54 @@
+"""The figures of a node: every one measured in this run, on this machine.
+
+Rates and latencies are ratios against a bare echo server on the same core, asked by the
+same generator on another, so they can be compared between machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.bench.accepting import durable, jobs
+from controller.bench.invoking import payload, slots, warm
+from controller.bench.load import BenchError
+from controller.bench.row import Row
+from controller.bench.server import Cores, on_cores
+from controller.bench.starting import cold, memory, start
+
+Measurement = Callable[[Cores], list[Row]]
+MEASUREMENTS: Mapping[str, Measurement] = {
+    "warm": warm,
+    "jobs": jobs,
+    "cold": cold,
+    "memory": memory,
+    "slots": slots,
+    "payload": payload,
+    "start": start,
+    "durable": durable,
+}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What could not be measured here, and why."""
+
+    name: str
+    reason: str
+
+
+def measure(
+    names: Sequence[str], *, say: Callable[[str], None]
+) -> tuple[list[Row], list[Missing]]:
+    """Measure one after another; what fails is listed and stops nothing."""
+    rows: list[Row] = []
+    missing: list[Missing] = []
+    cores = Cores.divide()
+    with on_cores(cores.asking):
+        for name in names:
+            say(name)
+            try:
+                rows += MEASUREMENTS[name](cores)
+            except (BenchError, OSError) as error:
+                missing.append(Missing(name, str(error)))
+    return rows, missing
