@@ -74,6 +74,7 @@ class Connection:
         self._since_ms = wall_ms()
         self._error: str | None = None
         self._try_3 = False
+        self._taking = True
         self._busy_at = asyncio.get_running_loop().time()
         #: Set when it ends by itself; what comes after needs another one.
         self.finished = False
@@ -81,6 +82,13 @@ class Connection:
     @property
     def state(self) -> State:
         return self._state
+
+    @property
+    def ready(self) -> bool:
+        """Connected, and every subscription granted or refused."""
+        return self._session is not None and all(
+            self._granted(route) is not None for route in self._routes
+        )
 
     @property
     def idle(self) -> bool:
@@ -103,7 +111,8 @@ class Connection:
         return self.outlet.put(publication)
 
     def stop_taking(self) -> None:
-        """Leave new messages to the broker."""
+        """Leave new messages to the broker, on the connections to come as well."""
+        self._taking = False
         if self._session is not None and self._session.intake is not None:
             self._session.intake.stop_taking()
 
@@ -175,7 +184,7 @@ class Connection:
 
     def _intake(self, session: Session) -> Intake:
         settings = self._settings
-        return Intake(
+        intake = Intake(
             self._routes,
             self._sink,
             counts=self._counts,
@@ -183,6 +192,9 @@ class Connection:
             backoff=lambda: Backoff(settings.backoff_s, settings.backoff_most_s),
             wall_ms=self._wall_ms,
         )
+        if not self._taking:
+            intake.stop_taking()
+        return intake
 
     async def _serve(self, session: Session) -> str | None:
         try:

@@ -36,9 +36,12 @@ from edge_agent.settings import Mqtt
 if TYPE_CHECKING:
     from edge_agent.events.connection import Connection
 
+__all__ = ["FEED", "Mqtt", "MqttSource"]
+
 FEED = "whisk.system/mqtt/subscribe"
 #: Brokers that a node talks to at once.
 CONNECTIONS_MOST = 64
+READY_POLL_S = 0.01
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +80,7 @@ class MqttSource:
         self._queued: set[str] = set()
         self._left_behind = False
         self._taking = True
+        self._loaded = False
 
     async def run(self) -> None:
         """Keep subscriptions alive and publish, until cancelled."""
@@ -87,6 +91,7 @@ class MqttSource:
                     self._start(connection, group)
                 for subscription in self._state.subscriptions(FEED):
                     self._load(subscription)
+                self._loaded = True
                 await self._resend()
                 await asyncio.Event().wait()
             finally:
@@ -188,6 +193,15 @@ class MqttSource:
         return str(status["error"] or status["state"])
 
     # --- health ---------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether it runs, connected to every broker, every subscription answered."""
+        return self._loaded and all(one.ready for one in self._connections.values())
+
+    async def wait_until_ready(self) -> None:
+        while not self.ready:  # noqa: ASYNC110 at the start only; nobody is to be told
+            await asyncio.sleep(READY_POLL_S)
 
     def health(self) -> dict[str, Any]:
         return {

@@ -93,7 +93,8 @@ class Ground:
 
     async def up(self, source: MqttSource) -> None:
         """Return when its connections are and its subscriptions are answered."""
-        await self.until(lambda: _is_up(source))
+        async with asyncio.timeout(5):
+            await source.wait_until_ready()
 
     async def stop(self, source: MqttSource) -> None:
         await _end(self._tasks.pop(id(source)))
@@ -120,17 +121,6 @@ async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-def _is_up(source: MqttSource) -> bool:
-    brokers = source.health()["brokers"]
-    answered = (
-        one["granted"] is not None or one["refusal"] is not None
-        for broker in brokers
-        for one in broker["subscriptions"]
-    )
-    states = [broker["state"] for broker in brokers]
-    return set(states) == {"connected"} and all(answered)
 
 
 @pytest.fixture
