@@ -75,6 +75,9 @@ class PoolMachine(RuleBasedStateMachine):
 
         self.loop.run_until_complete(pass_turns())
 
+    def unended(self) -> list[str]:
+        return [i for i, (_, future) in self.jobs.items() if not future.done()]
+
     # -- what may happen ----------------------------------------------------------
 
     @rule(
@@ -138,11 +141,10 @@ class PoolMachine(RuleBasedStateMachine):
         self.most_mb = max(self.pool.view().used_mb, memory_mb)
         self.pool.set_memory_mb(memory_mb)
 
-    @precondition(lambda self: self.pool.view().queued)
+    @precondition(lambda self: self.unended())
     @rule(data=st.data())
     def a_caller_gives_up(self, data: st.DataObject) -> None:
-        waiting = [i for i, (_, f) in self.jobs.items() if not f.done()]
-        activation_id = data.draw(st.sampled_from(waiting))
+        activation_id = data.draw(st.sampled_from(self.unended()))
         self.given_up.add(activation_id)
         self.jobs[activation_id][1].cancel()
 
@@ -215,13 +217,13 @@ class PoolMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for _ in range(200):
-            if all(f.done() for _, f in self.jobs.values()):
+            if not self.unended():
                 break
             self.factory.release_creates()
             for sandbox in self.factory.busy:
                 sandbox.release()
             self.tick(SETTLED)
-        assert all(f.done() for _, f in self.jobs.values()), "a job never ended"
+        assert not self.unended(), "a job never ended"
         for activation_id, (_, future) in self.jobs.items():
             assert future.cancelled() == (activation_id in self.given_up)
         self._close()
