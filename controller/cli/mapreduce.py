@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +35,7 @@ def group() -> None:
 
 @app.command("run")
 @with_target
-async def run(
+def run(
     call: Call,
     job: Annotated[Path, typer.Argument(metavar="JOB", help="A .py or .js job file.")],
     *,
@@ -53,7 +54,7 @@ async def run(
     A Python job has `config`, `args_for_action`, `action` and `reduce`, a JavaScript
     one exports `configs`, `argsForAction`, `action` and `reduce`.
     """
-    report = await _run(call, job, _settings(settings or []), out)
+    report = _run(call, job, _settings(settings or []), out)
     if call.out.json:
         call.out.document(report.as_json())
         return
@@ -65,7 +66,7 @@ async def run(
 
 
 @with_target
-async def pi(
+def pi(
     call: Call,
     *,
     points: Annotated[
@@ -84,7 +85,7 @@ async def pi(
 
     given = {"points": points, "chunks": chunks, "seed": seed}
     settings = {key: value for key, value in given.items() if value is not None}
-    report = await _run(call, example("jobs/pi.py"), settings, out)
+    report = _run(call, example("jobs/pi.py"), settings, out)
     if call.out.json:
         call.out.document(report.as_json())
         return
@@ -97,21 +98,19 @@ async def pi(
     _tell(call, report)
 
 
-async def _run(
-    call: Call, job: Path, settings: dict[str, str], out: Path | None
-) -> Report:
+def _run(call: Call, job: Path, settings: dict[str, str], out: Path | None) -> Report:
     from controller.cli.mapreduce_progress import Display
     from controller.mapreduce.job import load_job
     from controller.mapreduce.run import run_loaded
 
-    # The job first: a bad one is told even where there is no fleet. It is the user's
-    # program, and nothing else goes on yet, so it may as well block.
+    # The job first: a bad one is told even where there is no fleet.
     loaded = load_job(job, settings=settings)
     targets = call.chosen().targets
     with Display(loaded.items) as display:
-        return await run_loaded(
+        running = run_loaded(
             loaded, targets, settings=settings, out=out, on_progress=display.show
         )
+        return asyncio.run(running)
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ whole or it is not there: a torn last line, which a crash can leave, is not read
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,12 @@ class Journal:
             self._file = (self.folder / RESULTS).open("wb")
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left; a disk that took none of it has said so before."""
         try:
             self.flush()
         finally:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
 
     def add(self, entry: Entry) -> None:
         self._waiting.append(entry)

@@ -85,6 +85,7 @@ class Schedule:
         self._failed_on: dict[int, set[str]] = {}
         self._losses: dict[int, int] = {}
         self._places: dict[str, Place] = {}
+        self._slots = 0
         #: Chunks under way: their attempts, and since when, oldest first.
         self._under_way: dict[int, set[int]] = {}
         self._since: dict[int, float] = {}
@@ -119,13 +120,16 @@ class Schedule:
     # --- nodes come and go ------------------------------------------------------
 
     def join(self, node: str, *, slots: int) -> None:
+        self.leave(node)
         self._places[node] = Place(max(1, slots))
+        self._slots += max(1, slots)
 
     def leave(self, node: str) -> bool:
         """The node is gone and so is what it did; False as `lost` says it."""
         place = self._places.pop(node, None)
         if place is None:
             return True
+        self._slots -= place.slots
         bearable = [self.lost(attempt) for attempt in place.attempts.values()]
         return all(bearable)
 
@@ -154,7 +158,7 @@ class Schedule:
 
     def _ahead(self, place: Place) -> int:
         left = self.chunks - self._next + len(self._again)
-        if left <= sum(each.slots for each in self._places.values()):
+        if left <= self._slots:
             return 0
         if place.chunk_s is None:
             return 1

@@ -1,0 +1,374 @@
+"""The policy in a simulated fleet: a heap of events, no clock, no network."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.mapreduce.policy import (
+    LOSSES,
+    PAUSE_MOST_S,
+    WINDOW_SLOTS,
+    Assignment,
+    Schedule,
+    Wait,
+)
+
+
+def take(schedule: Schedule, node: str, now: float = 0.0) -> Assignment:
+    decision = schedule.take(node, now=now)
+    assert isinstance(decision, Assignment)
+    return decision
+
+
+def take_all(schedule: Schedule, node: str, now: float = 0.0) -> list[Assignment]:
+    found = []
+    while isinstance(decision := schedule.take(node, now=now), Assignment):
+        found.append(decision)
+    return found
+
+
+# --- one decision at a time ---------------------------------------------------------
+
+
+def test_chunks_are_handed_out_in_order_up_to_the_window() -> None:
+    schedule = Schedule(100)
+    schedule.join("a", slots=3)
+    chunks = [attempt.chunk for attempt in take_all(schedule, "a")]
+    assert chunks == [0, 1, 2, 3]  # its slots, and one ahead
+    assert isinstance(schedule.take("a", now=0), Wait)
+    assert schedule.in_flight == schedule.in_flight_on("a") == 4
+
+
+def test_quick_chunks_widen_the_window_and_slow_ones_do_not() -> None:
+    windows = {}
+    for seconds in (0.001, 10.0):
+        schedule = Schedule(1000)
+        schedule.join("a", slots=4)
+        schedule.completed(take(schedule, "a"), seconds=seconds, now=1)
+        windows[seconds] = schedule.window("a")
+    assert windows == {0.001: 4 * WINDOW_SLOTS, 10.0: 5}
+
+
+def test_nothing_is_queued_ahead_at_the_end_of_a_run() -> None:
+    schedule = Schedule(4)
+    schedule.join("a", slots=2)
+    schedule.join("b", slots=2)
+    assert len(take_all(schedule, "a")) == 2
+    assert len(take_all(schedule, "b")) == 2
+
+
+def test_a_lost_chunk_goes_to_another_node_first() -> None:
+    schedule = Schedule(10)
+    schedule.join("a", slots=1)
+    schedule.join("b", slots=1)
+    attempt = take(schedule, "a")
+    assert schedule.lost(attempt)
+    assert take(schedule, "a").chunk == 1
+    assert take(schedule, "b").chunk == 0
+    assert schedule.retries == 1
+
+
+def test_a_lost_chunk_comes_back_when_there_is_nowhere_else() -> None:
+    schedule = Schedule(10)
+    schedule.join("a", slots=1)
+    schedule.lost(take(schedule, "a"))
+    assert take(schedule, "a").chunk == 0
+
+
+def test_a_chunk_that_is_lost_too_often_is_told() -> None:
+    schedule = Schedule(1)
+    schedule.join("a", slots=1)
+    bearable = [schedule.lost(take(schedule, "a")) for _ in range(LOSSES)]
+    assert bearable == [True] * (LOSSES - 1) + [False]
+
+
+def test_a_refusal_pauses_the_node_and_costs_the_chunk_nothing() -> None:
+    schedule = Schedule(100)
+    schedule.join("a", slots=4)
+    attempts = take_all(schedule, "a")
+    schedule.refused(attempts[-1], now=0)
+    decision = schedule.take("a", now=0.01)
+    assert isinstance(decision, Wait)
+    assert 0 < decision.seconds < PAUSE_MOST_S
+    assert schedule.window("a") == len(attempts) - 1
+    for _ in range(10 * LOSSES):
+        schedule.join("b", slots=1)
+        schedule.refused(take(schedule, "b"), now=0)
+    schedule.join("b", slots=1)
+    assert take(schedule, "b").chunk == attempts[-1].chunk
+
+
+def test_refusals_in_a_row_pause_longer_and_longer() -> None:
+    schedule, pauses, now = Schedule(9), [], 0.0
+    schedule.join("a", slots=1)
+    for _ in range(10):
+        schedule.refused(take(schedule, "a", now), now=now)
+        decision = schedule.take("a", now=now)
+        assert isinstance(decision, Wait)
+        pauses.append(decision.seconds)
+        now += decision.seconds + 0.001
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == pytest.approx(PAUSE_MOST_S)
+    assert schedule.refused_everywhere
+
+
+def test_the_host_may_say_itself_how_long_to_pause() -> None:
+    schedule = Schedule(9)
+    schedule.join("a", slots=1)
+    schedule.refused(take(schedule, "a"), now=5, asked_s=30)
+    assert schedule.take("a", now=5) == Wait(30)
+
+
+def test_a_narrowed_window_grows_back_with_success() -> None:
+    schedule = Schedule(1000)
+    schedule.join("a", slots=4)
+    attempts = take_all(schedule, "a")
+    for attempt in attempts:
+        schedule.refused(attempt, now=0)
+    assert schedule.window("a") == 1
+    for now in range(10, 60):
+        schedule.completed(take(schedule, "a", now), seconds=1.0, now=now)
+    assert schedule.window("a") == 5
+    assert not schedule.refused_everywhere
+
+
+def test_what_a_node_did_goes_elsewhere_when_it_leaves() -> None:
+    schedule = Schedule(100)
+    schedule.join("a", slots=2)
+    schedule.join("b", slots=9)
+    gone = [attempt.chunk for attempt in take_all(schedule, "a")]
+    assert schedule.leave("a")
+    assert schedule.nodes == 1
+    again = [attempt.chunk for attempt in take_all(schedule, "b")]
+    assert again[: len(gone)] == gone
+
+
+def test_a_late_answer_of_a_node_that_left_counts_once() -> None:
+    schedule = Schedule(1)
+    schedule.join("a", slots=1)
+    schedule.join("b", slots=1)
+    first = take(schedule, "a")
+    schedule.leave("a")
+    second = take(schedule, "b")
+    assert schedule.completed(first, seconds=1, now=1)
+    assert not schedule.completed(second, seconds=1, now=1)
+    assert schedule.completed_chunks == 1
+    assert schedule.finished
+
+
+def test_a_straggler_is_backed_up_once_on_another_node() -> None:
+    schedule = Schedule(10)
+    for node in "abc":
+        schedule.join(node, slots=10)
+    slow, *others = take_all(schedule, "a")
+    assert len(others) == 9
+    for attempt in others:
+        schedule.completed(attempt, seconds=1, now=1)
+    assert isinstance(schedule.take("b", now=2.9), Wait)
+    backup = take(schedule, "b", 3.1)
+    assert (backup.chunk, backup.backup) == (slow.chunk, True)
+    assert isinstance(schedule.take("c", now=99), Wait)
+    assert isinstance(schedule.take("a", now=99), Wait)
+    assert schedule.backups == 1
+    assert schedule.completed(backup, seconds=1, now=4)
+    assert not schedule.completed(slow, seconds=4, now=5)
+
+
+def test_a_lost_original_is_not_repeated_while_its_backup_runs() -> None:
+    schedule = Schedule(10)
+    schedule.join("a", slots=10)
+    schedule.join("b", slots=1)
+    slow, *others = take_all(schedule, "a")
+    for attempt in others:
+        schedule.completed(attempt, seconds=1, now=1)
+    backup = take(schedule, "b", 9)
+    schedule.lost(slow)
+    assert isinstance(schedule.take("a", now=9), Wait)
+    schedule.lost(backup)
+    assert take(schedule, "a", 9).chunk == slow.chunk
+
+
+def test_a_resumed_run_leaves_out_what_is_done() -> None:
+    schedule = Schedule(5, done=[0, 2, 3])
+    schedule.join("a", slots=9)
+    assert [attempt.chunk for attempt in take_all(schedule, "a")] == [1, 4]
+
+
+# --- whole runs ---------------------------------------------------------------------
+
+
+ROUND_TRIP_S = 0.005
+
+
+@dataclass(slots=True)
+class Machine:
+    """`seconds` a chunk takes in one slot; `dies_at`, and whether it comes back."""
+
+    seconds: float
+    slots: int = 1
+    dies_at: float = float("inf")
+    back_at: float = float("inf")
+    #: Outcomes in turn, over and over: d(one), r(efused), l(ost).
+    moods: str = "d"
+    busy_until: list[float] = field(default_factory=list)
+
+
+class Simulation:
+    """A heap of events; `run` gives the makespan."""
+
+    def __init__(self, schedule: Schedule, machines: dict[str, Machine]) -> None:
+        self.schedule = schedule
+        self.machines = machines
+        self.counted: Counter[int] = Counter()
+        self.now = 0.0
+        self._alive: set[str] = set()
+        self._asking: dict[str, float] = {}
+        self._moods = {name: itertools.cycle(m.moods) for name, m in machines.items()}
+        self._ties = itertools.count()
+        self._events: list[tuple[float, int, str, Assignment | None, str]] = []
+        for name, machine in machines.items():
+            self._later(0.0, name, "join")
+            self._later(machine.dies_at, name, "die")
+            self._later(machine.back_at, name, "join")
+
+    def run(self) -> float:
+        while not self.schedule.finished:
+            self.now, _, name, attempt, what = heapq.heappop(self._events)
+            assert self.now < 1e6, "the run does not end"
+            self._happen(name, attempt, what)
+            for each in list(self._alive) if what == "die" else [name]:
+                self._hand_out(each)
+        return self.now
+
+    def _later(
+        self, at: float, name: str, what: str, attempt: Assignment | None = None
+    ) -> None:
+        heapq.heappush(self._events, (at, next(self._ties), name, attempt, what))
+
+    def _happen(self, name: str, attempt: Assignment | None, what: str) -> None:
+        if what == "die":
+            self._alive.discard(name)
+            self.schedule.leave(name)
+        elif what == "join":
+            self._alive.add(name)
+            machine = self.machines[name]
+            machine.busy_until = [self.now] * machine.slots
+            self.schedule.join(name, slots=machine.slots)
+        elif attempt is not None and name in self._alive:
+            self._end(self.machines[name], attempt, what)
+
+    def _end(self, machine: Machine, attempt: Assignment, mood: str) -> None:
+        if mood == "r":
+            self.schedule.refused(attempt, now=self.now)
+        elif mood == "l":
+            assert self.schedule.lost(attempt)
+        elif self.schedule.completed(attempt, seconds=machine.seconds, now=self.now):
+            self.counted[attempt.chunk] += 1
+
+    def _hand_out(self, name: str) -> None:
+        if name not in self._alive:
+            return
+        machine = self.machines[name]
+        while True:
+            decision = self.schedule.take(name, now=self.now)
+            if isinstance(decision, Wait):
+                break
+            mood = next(self._moods[name])
+            self._later(self._end_of(machine, mood), name, mood, decision)
+        at = self.now + decision.seconds
+        if self._asking.get(name, 0.0) <= self.now:  # one question at a time
+            self._asking[name] = at
+            self._later(at, name, "ask")
+
+    def _end_of(self, machine: Machine, mood: str) -> float:
+        if mood == "r":
+            return self.now + ROUND_TRIP_S
+        slot = machine.busy_until.index(min(machine.busy_until))
+        start = max(self.now + ROUND_TRIP_S / 2, machine.busy_until[slot])
+        machine.busy_until[slot] = start + machine.seconds
+        return start + machine.seconds + ROUND_TRIP_S / 2
+
+
+def simulate(
+    schedule: Schedule, machines: dict[str, Machine]
+) -> tuple[float, Counter[int]]:
+    """The makespan, and how often each chunk counted."""
+    simulation = Simulation(schedule, machines)
+    return simulation.run(), simulation.counted
+
+
+def test_slots_of_a_plain_fleet_never_wait() -> None:
+    machines = {f"n{i}": Machine(0.1, slots=4) for i in range(3)}
+    makespan, counted = simulate(Schedule(600), machines)
+    ideal = 600 * 0.1 / 12
+    assert makespan <= 1.05 * ideal
+    assert set(counted.values()) == {1}
+
+
+def test_tiny_chunks_are_not_slowed_by_the_network() -> None:
+    machines = {f"n{i}": Machine(0.002, slots=4) for i in range(3)}
+    makespan, _ = simulate(Schedule(5000), machines)
+    assert makespan <= 1.2 * 5000 * 0.002 / 12
+
+
+def test_speeds_of_one_two_four_end_together() -> None:
+    machines = {"a": Machine(0.4), "b": Machine(0.2), "c": Machine(0.1)}
+    makespan, counted = simulate(Schedule(200), machines)
+    ideal = 200 / (1 / 0.4 + 1 / 0.2 + 1 / 0.1)
+    assert makespan <= 1.1 * ideal
+    assert len(counted) == 200
+
+
+def test_a_node_killed_at_half_time_costs_little() -> None:
+    ideal_two = 300 * 0.1 / 2
+    half = 300 * 0.1 / 3 / 2
+    machines = {"a": Machine(0.1), "b": Machine(0.1), "c": Machine(0.1, dies_at=half)}
+    makespan, counted = simulate(Schedule(300), machines)
+    assert makespan <= 1.25 * ideal_two
+    assert set(counted.values()) == {1}
+    assert len(counted) == 300
+
+
+def test_a_throttled_host_is_used_as_far_as_it_goes() -> None:
+    machines = {"a": Machine(0.05, slots=4, moods="dr"), "b": Machine(0.05, slots=4)}
+    _, counted = simulate(Schedule(200), machines)
+    assert sum(counted.values()) == len(counted) == 200
+
+
+machine_strategy = st.builds(
+    Machine,
+    seconds=st.floats(0.01, 2),
+    slots=st.integers(1, 4),
+    dies_at=st.one_of(st.just(float("inf")), st.floats(0.1, 5)),
+    back_at=st.one_of(st.just(float("inf")), st.floats(6, 9)),
+    moods=st.sampled_from(["d", "ddddl", "dr", "ddrl", "rrd"]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    machines=st.lists(machine_strategy, min_size=1, max_size=5),
+    chunks=st.integers(1, 80),
+)
+def test_every_chunk_counts_exactly_once_whatever_happens(
+    machines: list[Machine], chunks: int
+) -> None:
+    fleet = {f"n{number}": machine for number, machine in enumerate(machines)}
+    fleet["steady"] = Machine(0.1)
+    makespan, counted = simulate(Schedule(chunks), fleet)
+    assert counted == Counter(range(chunks))
+    assert makespan < 100 * (chunks + 1)
+
+
+def test_a_thousand_nodes_cost_little_to_schedule() -> None:
+    machines = {f"n{i}": Machine(1.0, slots=2) for i in range(1000)}
+    makespan, counted = simulate(Schedule(8_000), machines)
+    assert len(counted) == 8_000
+    assert makespan <= 1.1 * 8_000 / 2000
