@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiohttp import web
+from msgspec import Raw
 from msgspec.structs import replace
 
 from edge_agent.api import bodies, query
@@ -10,7 +11,7 @@ from edge_agent.api.answers import answer_json
 from edge_agent.api.call import Call
 from edge_agent.api.pages import answer_page
 from edge_agent.api.wire import action_item
-from edge_agent.engine.engine import Accepted
+from edge_agent.engine.waiting import Accepted
 from edge_agent.model.activations import ActivationRecord, Status
 
 #: The HTTP status of a finished blocking call, by what became of it (A64-A69).
@@ -80,7 +81,7 @@ def _answer_record(
     response = record.response
     shown: object = record
     # A66: an array goes alone, whatever was asked.
-    if only_result or bytes(response.result).lstrip()[:1] == b"[":
+    if only_result or _is_array(response.result):
         shown = response.result
     elif record.logs:
         # A64: upstream writes the logs after it has answered.
@@ -91,3 +92,8 @@ def _answer_record(
         status=_STATUS[response.status],
         activation_id=record.activation_id,
     )
+
+
+def _is_array(result: Raw) -> bool:
+    """Told by its beginning: a result may be a megabyte."""
+    return bytes(memoryview(result)[:64]).lstrip()[:1] == b"["

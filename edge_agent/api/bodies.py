@@ -74,7 +74,7 @@ async def document(call: Call) -> bytes:
 
 def check_depth(body: bytes) -> None:
     """Raise MalformedContent when JSON text is nested more than DEPTH_MOST deep."""
-    if body.count(b"[") + body.count(b"{") <= DEPTH_MOST:
+    if not _has_many(body, b"[") and not _has_many(body, b"{"):
         return
     depth = 0
     for byte in _STRING.sub(b"", body):
@@ -84,6 +84,16 @@ def check_depth(body: bytes) -> None:
                 raise MalformedContent("JSON input nested too deeply")
         elif byte in _CLOSING:
             depth -= 1
+
+
+def _has_many(body: bytes, bracket: bytes) -> bool:
+    """Whether there are enough to nest too deep; `count` is ten times slower."""
+    place = -1
+    for _ in range(DEPTH_MOST // 2):
+        place = body.find(bracket, place + 1)
+        if place < 0:
+            return False
+    return True
 
 
 async def _read(call: Call, limit: int) -> bytes:
