@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge_agent.sandbox.kernel import read_text
+
 PARENT = "edgewhisk"
 _REMOVE_TRIES, _REMOVE_PAUSE_S = 20, 0.005
 
@@ -81,29 +83,24 @@ class Group:
     pids: Path | None
     folders: list[Path] = field(default_factory=list)
 
-    def add(self, pid: int) -> None:
+    def add(self, *pids: int) -> None:
+        """Move processes in here. The first move in a while waits for all cores."""
         for folder in self.folders:
-            (folder / "cgroup.procs").write_text(str(pid))
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    (folder / "cgroup.procs").write_text(str(pid))
 
     @property
     def out_of_memory(self) -> bool:
         """Whether the kernel killed in here for memory."""
         if self.memory is None:
             return False
-        name = "memory.events" if self.version == 2 else "memory.oom_control"  # noqa: PLR2004
-        with contextlib.suppress(OSError):
-            for line in (self.memory / name).read_text().splitlines():
-                key, _, value = line.partition(" ")
-                if key == "oom_kill":
-                    return int(value) > 0
+        name = "memory.oom_control" if self.version == 1 else "memory.events"
+        for line in read_text(f"{self.memory}/{name}").splitlines():
+            key, _, value = line.partition(" ")
+            if key == "oom_kill":
+                return value != "0"
         return False
-
-    def processes(self) -> list[int]:
-        found: set[int] = set()
-        for folder in self.folders:
-            with contextlib.suppress(OSError, ValueError):
-                found.update(map(int, (folder / "cgroup.procs").read_text().split()))
-        return sorted(found)
 
     def remove(self) -> None:
         """Remove the folders; blocks for some milliseconds while processes end."""

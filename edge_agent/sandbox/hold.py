@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edge_agent.sandbox.cgroup import Group
+from edge_agent.sandbox.kernel import first_child
 from edge_agent.sandbox.spawn import Child
 
 #: In the environment of every process of a sandbox without namespaces.
@@ -27,13 +28,15 @@ _SWEEPS, _SWEEP_PAUSE_S = 20, 0.01
 
 
 class Hold(Protocol):
-    """`kill` is at once and returns nothing; `clean` blocks, when all is over."""
+    """`kill` acts at once; `clean` blocks until nothing is left.
 
-    @property
-    def out_of_memory(self) -> bool: ...
+    `group` is the control group, once the sandbox is in one.
+    """
 
-    def settle(self) -> int | None:
-        """Once the launcher has spoken: its pid, as we see it."""
+    group: Group | None
+
+    def settle(self) -> list[int]:
+        """Once the launcher has spoken: the pids that live on, the launcher's last."""
         ...
 
     def kill(self) -> None: ...
@@ -46,22 +49,19 @@ class Hold(Protocol):
 
 
 class NamespaceHold:
-    def __init__(self, child: Child, group: Group | None = None) -> None:
+    def __init__(self, child: Child) -> None:
+        self.group: Group | None = None
         self._child = child
-        self._group = group
         self._first = -1
 
-    @property
-    def out_of_memory(self) -> bool:
-        return self._group is not None and self._group.out_of_memory
-
-    def settle(self) -> int | None:
-        first = _only_child(self._child.pid)
+    def settle(self) -> list[int]:
+        first = first_child(self._child.pid)
         if first is None:
-            return None
+            return []
         with contextlib.suppress(OSError):
             self._first = os.pidfd_open(first)
-        return _only_child(first)
+        launcher = first_child(first)
+        return [first] if launcher is None else [first, launcher]
 
     def kill(self) -> None:
         """To the namespace's first process: bubblewrap ends after all of it has."""
@@ -74,7 +74,7 @@ class NamespaceHold:
     def quick_clean(self) -> bool:
         if self._first >= 0 and not _ended(self._first, wait_s=0):
             return False
-        if self._group is not None:
+        if self.group is not None:
             return False
         self._close()
         return True
@@ -83,8 +83,8 @@ class NamespaceHold:
         if self._first >= 0:
             _ended(self._first, wait_s=CLEAN_TIMEOUT_S)
         self._close()
-        if self._group is not None:
-            self._group.remove()
+        if self.group is not None:
+            self.group.remove()
 
     def _close(self) -> None:
         if self._first >= 0:
@@ -93,20 +93,14 @@ class NamespaceHold:
 
 
 class GroupHold:
-    def __init__(
-        self, child: Child, *, cookie: str, folder: Path, group: Group | None = None
-    ) -> None:
+    def __init__(self, child: Child, *, cookie: str, folder: Path) -> None:
+        self.group: Group | None = None
         self._child = child
         self._cookie = cookie
         self._folder = folder
-        self._group = group
 
-    @property
-    def out_of_memory(self) -> bool:
-        return self._group is not None and self._group.out_of_memory
-
-    def settle(self) -> int | None:
-        return self._child.pid
+    def settle(self) -> list[int]:
+        return [self._child.pid]
 
     def kill(self) -> None:
         self._child.kill(group=True)
@@ -116,8 +110,8 @@ class GroupHold:
 
     def clean(self) -> None:
         kill_strays(f"{COOKIE}={self._cookie}")
-        if self._group is not None:
-            self._group.remove()
+        if self.group is not None:
+            self.group.remove()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -144,15 +138,6 @@ def _marked(mark: bytes) -> list[int]:
             if any(variable.startswith(mark) for variable in variables):
                 found.append(int(entry.name))
     return found
-
-
-def _only_child(pid: int) -> int | None:
-    """The first child of `pid`; None where it has none (or the kernel hides it)."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return None
-    return int(children[0]) if children else None
 
 
 def _ended(pidfd: int, *, wait_s: float) -> bool:

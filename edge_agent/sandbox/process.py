@@ -1,24 +1,17 @@
 """The process driver: sandboxes that are child processes, in namespaces or without.
 
 `ProcessFactory.open` probes the kernel and the interpreters and prepares one folder
-with what sandboxes may read: the launchers and a small /etc. At level `namespaces` a
-sandbox writes only to its own tmpfs; at level `rlimits` it has a work folder in there.
-
-A fork server (cold starts without an interpreter's start) will take the place of
-`_start`: it too hands back a `Child` and a `Hold`, and the rest stays as it is.
+with what sandboxes may read. How one is started is the starter's business, how it is
+talked to the proxy's; the factory joins the two and knows all that live.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import os
 import resource
-import shutil
-import tempfile
-from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Self
 
 from edge_agent import settings
@@ -28,53 +21,52 @@ from edge_agent.model.limits import MEBIBYTE
 from edge_agent.sandbox import bwrap
 from edge_agent.sandbox.base import SandboxError, SandboxSpec
 from edge_agent.sandbox.cgroup import Group, GroupMaker
-from edge_agent.sandbox.hold import COOKIE, GroupHold, Hold, NamespaceHold
+from edge_agent.sandbox.folders import FactoryFolder, make_folder
+from edge_agent.sandbox.hold import Hold
+from edge_agent.sandbox.identity import Identities, make_identities
+from edge_agent.sandbox.kernel import set_limit
 from edge_agent.sandbox.probe import NAMESPACES, RLIMITS, Probe, probe_kernel
 from edge_agent.sandbox.proxy import ProcessSandbox
 from edge_agent.sandbox.runtimes import Runtime, Runtimes, find_runtimes
-from edge_agent.sandbox.spawn import ARGUMENTS, Child, spawn
+from edge_agent.sandbox.starter import NamespaceStarter, PlainStarter, Started, Starter
 from edge_agent.sandbox.system import SystemFiles
 
 START_TIMEOUT_S = 30.0
 START_LOGS_BYTES = 4096
 _RANK = {RLIMITS: 0, NAMESPACES: 1, "full": 2}
-_PATH = "/usr/local/bin:/usr/bin:/bin"
-_SETPRIV = "/usr/bin/setpriv"
-#: Address space that an interpreter has beside what code allocates, in MB.
+#: What an interpreter maps for itself, beside the memory of the action, in MB.
 _BESIDE_MB = {"python": 64, "nodejs": 512}
 
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What the factory starts from; `network`: sandboxes share the host's."""
-
-    probe: Probe
-    runtimes: Runtimes
-    sandbox: settings.Sandboxing
-    folder: Path
-    response_limit: int = MEBIBYTE
-    network: bool = True
+_log = logging.getLogger(__name__)
 
 
 class ProcessFactory:
-    """A SandboxFactory. Made by `open`; `close` ends every sandbox it made."""
+    """A SandboxFactory. Made by `open`; `close` ends every sandbox it made.
 
-    def __init__(self, held: Held) -> None:
-        self.probe = held.probe
-        self.runtimes = held.runtimes
-        self.level = held.probe.level
-        self.network = held.network
-        self._held = held
+    `network`: sandboxes made from now on share the host's.
+    """
+
+    def __init__(
+        self,
+        sandbox: settings.Sandboxing,
+        *,
+        probe: Probe,
+        runtimes: Runtimes,
+        folder: FactoryFolder,
+        response_limit: int = MEBIBYTE,
+    ) -> None:
+        self.probe = probe
+        self.runtimes = runtimes
+        self.level = probe.level
+        self.network = sandbox.network != "none"
+        self._sandbox = sandbox
+        self._folder = folder
+        self._response_limit = response_limit
         self._numbers = count(1)
         self._live: dict[str, ProcessSandbox] = {}
-        self._etc = SystemFiles(held.folder / "etc")
+        self._identities = Identities()
         self._groups: GroupMaker | None = None
-        self._folders = bwrap.Folders(
-            launchers=str(held.folder / "launchers"),
-            etc=str(self._etc.folder),
-            etc_bound=self._etc.bound,
-            system=bwrap.system_places(),
-        )
+        self._starter: Starter
 
     @classmethod
     async def open(
@@ -90,22 +82,19 @@ class ProcessFactory:
         Raises:
             SettingsError: the machine gives less than `sandbox.minimum_level`.
         """
-        found = await asyncio.to_thread(_prepare, runtimes, probe)
-        kernel, kinds, folder = found
-        if _RANK[kernel.level] < _RANK[sandbox.minimum_level]:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise SettingsError(_below(sandbox.minimum_level, kernel))
+        if probe is None:
+            probe = await asyncio.to_thread(probe_kernel)
+        if _RANK[probe.level] < _RANK[sandbox.minimum_level]:
+            raise SettingsError(_below(sandbox.minimum_level, probe))
+        folder = await asyncio.to_thread(make_folder)
         factory = cls(
-            Held(
-                kernel,
-                kinds,
-                sandbox,
-                folder,
-                response_limit,
-                network=sandbox.network != "none",
-            )
+            sandbox,
+            probe=probe,
+            runtimes=await asyncio.to_thread(find_runtimes, runtimes, folder.launchers),
+            folder=folder,
+            response_limit=response_limit,
         )
-        await asyncio.to_thread(factory._set_up)
+        await asyncio.to_thread(factory.set_up)
         return factory
 
     @property
@@ -123,154 +112,128 @@ class ProcessFactory:
         runtime = self.runtimes.get(spec.kind)
         if runtime is None:
             raise SandboxError(f"no runtime for kind {spec.kind}")
-        sandbox, hold = self._start(runtime, spec)
-        try:
-            ran = await sandbox.greet(
-                timeout_s=START_TIMEOUT_S, logs_bytes=START_LOGS_BYTES
-            )
-        except asyncio.CancelledError:
-            await asyncio.shield(sandbox.destroy())
-            raise
-        if not (isinstance(ran.said, Answer) and ran.said.ok):
-            await sandbox.destroy()
-            said = "; ".join(ran.logs) or str(ran.said)
-            raise SandboxError(f"{spec.kind} did not start: {said}")
-        self._limit_processes(hold.settle())
-        return sandbox
-
-    async def close(self) -> None:
-        """Destroy every sandbox, then remove the folder."""
-        await asyncio.gather(*(s.destroy() for s in self.live))
-        if self._groups is not None:
-            self._groups.close()
-        await asyncio.to_thread(shutil.rmtree, self._held.folder, ignore_errors=True)
-
-    # Starting one
-
-    def _start(
-        self, runtime: Runtime, spec: SandboxSpec
-    ) -> tuple[ProcessSandbox, Hold]:
         sandbox_id = f"{os.getpid()}-{next(self._numbers)}"
-        group = self._make_group(sandbox_id, spec)
-        try:
-            if self.level == RLIMITS:
-                child, hold = self._start_plain(runtime, spec, sandbox_id, group)
-            else:
-                child, hold = self._start_in_namespaces(runtime, spec, group)
-        except OSError as error:
-            if group is not None:
-                group.remove()
-            raise SandboxError(f"{spec.kind} cannot be started: {error}") from error
+        started = await self._start(runtime, spec, sandbox_id)
         sandbox = ProcessSandbox(
             sandbox_id,
             spec,
             level=self.level,
-            child=child,
-            hold=hold,
-            response_limit=self._held.response_limit,
+            child=started.child,
+            hold=started.hold,
+            response_limit=self._response_limit,
             on_destroyed=self._forget,
         )
         self._live[sandbox_id] = sandbox
-        return sandbox, hold
+        try:
+            await self._settle(sandbox, started.hold)
+        except BaseException:
+            await asyncio.shield(sandbox.destroy())
+            raise
+        return sandbox
 
-    def _start_in_namespaces(
-        self, runtime: Runtime, spec: SandboxSpec, group: Group | None
-    ) -> tuple[Child, Hold]:
-        self._etc.refresh()
-        launcher = f"{bwrap.INSIDE}/{runtime.launcher}"
-        command = _command(runtime, spec, launcher, bwrap.ACTION)
-        arguments = bwrap.arguments(
-            self.probe,
-            self._held.sandbox,
-            runtime,
-            self._folders,
-            network=self.network,
+    async def close(self) -> None:
+        """Destroy every sandbox, then remove what was prepared."""
+        await asyncio.gather(*(sandbox.destroy() for sandbox in self.live))
+        self._identities.close()
+        await asyncio.to_thread(self._clear)
+
+    # Starting one
+
+    async def _start(
+        self, runtime: Runtime, spec: SandboxSpec, sandbox_id: str
+    ) -> Started:
+        try:
+            await asyncio.to_thread(self._starter.prepare, sandbox_id)
+            return self._starter.start(runtime, spec, sandbox_id, network=self.network)
+        except OSError as error:
+            raise SandboxError(f"{spec.kind} cannot be started: {error}") from error
+
+    async def _settle(self, sandbox: ProcessSandbox, hold: Hold) -> None:
+        """Wait for the launcher; bound its memory while it starts, before its init."""
+        loop = asyncio.get_running_loop()
+        joining = loop.run_in_executor(None, self._make_group, sandbox)
+        ran = await sandbox.greet(
+            timeout_s=START_TIMEOUT_S, logs_bytes=START_LOGS_BYTES
         )
-        child = spawn(
-            [self.probe.bwrap, "--args", str(ARGUMENTS), *command],
-            _environment(bwrap.ACTION, bwrap.TMP),
-            with_arguments=True,
-        )
-        self._limit(child, runtime, spec, group)
-        os.write(child.ends[ARGUMENTS], "\0".join([*arguments, ""]).encode())
-        child.close(ARGUMENTS)
-        return child, NamespaceHold(child, group)
+        hold.group = await asyncio.shield(joining)
+        if not (isinstance(ran.said, Answer) and ran.said.ok):
+            said = "; ".join(ran.logs) or str(ran.said)
+            raise SandboxError(f"{sandbox.spec.kind} did not start: {said}")
+        pids = hold.settle()
+        if hold.group is not None:
+            await asyncio.to_thread(hold.group.add, *pids)
+        if pids:
+            self._limit(pids[-1], sandbox.spec, hold.group)
 
-    def _start_plain(
-        self, runtime: Runtime, spec: SandboxSpec, sandbox_id: str, group: Group | None
-    ) -> tuple[Child, Hold]:
-        folder = self._held.folder / sandbox_id
-        (folder / "tmp").mkdir(parents=True, mode=0o700)
-        launcher = f"{self._folders.launchers}/{runtime.launcher}"
-        command = _command(runtime, spec, launcher, str(folder))
-        guard = [_SETPRIV, "--pdeathsig", "KILL", "--no-new-privs"]
-        environment = _environment(str(folder), str(folder / "tmp"))
-        environment[COOKIE] = cookie = f"{self._held.folder.name}/{sandbox_id}/"
-        if not Path(_SETPRIV).exists():
-            guard = []
-        child = spawn([*guard, *command], environment)
-        self._limit(child, runtime, spec, group)
-        return child, GroupHold(child, cookie=cookie, folder=folder, group=group)
-
-    # Limits
-
-    def _make_group(self, sandbox_id: str, spec: SandboxSpec) -> Group | None:
+    def _make_group(self, sandbox: ProcessSandbox) -> Group | None:
+        """In a thread. The first process joins at once, which makes the next quick."""
         if self._groups is None:
             return None
         try:
-            return self._groups.make(
-                sandbox_id,
-                memory_mb=spec.memory_mb,
-                processes=self._held.sandbox.processes,
+            group = self._groups.make(
+                sandbox.id,
+                memory_mb=sandbox.spec.memory_mb,
+                processes=self._sandbox.processes,
             )
+            group.add(sandbox.pid)
         except OSError as error:
-            raise SandboxError(f"no control group: {error}") from error
+            _log.warning("sandbox %s: no control group: %s", sandbox.id, error)
+            return None
+        return group
 
-    def _limit(
-        self, child: Child, runtime: Runtime, spec: SandboxSpec, group: Group | None
-    ) -> None:
-        """Before it has forked or run anything of the user's: children inherit."""
-        sandbox = self._held.sandbox
-        limits = {
-            resource.RLIMIT_CORE: 0,
-            resource.RLIMIT_NOFILE: sandbox.open_files,
-            resource.RLIMIT_FSIZE: sandbox.tmp_mb << 20,
-        }
-        if group is not None:
-            group.add(child.pid)
+    def _limit(self, pid: int, spec: SandboxSpec, group: Group | None) -> None:
+        """What counts only from inside its namespaces on, or stands in for a group."""
+        if self.probe.user_namespace and self.level != RLIMITS:
+            set_limit(pid, resource.RLIMIT_NPROC, self._sandbox.processes)
         if group is None or group.memory is None:
-            beside = _BESIDE_MB.get(runtime.family, 64)
-            limits[resource.RLIMIT_DATA] = (spec.memory_mb + beside) << 20
-        for limit, value in limits.items():
-            _set_limit(child.pid, limit, value)
-
-    def _limit_processes(self, pid: int | None) -> None:
-        """Counted in the sandbox's own user namespace, hence set from inside it on."""
-        if pid is not None and self.probe.user_namespace:
-            _set_limit(pid, resource.RLIMIT_NPROC, self._held.sandbox.processes)
+            beside = _BESIDE_MB[spec.kind.partition(":")[0]]
+            set_limit(pid, resource.RLIMIT_DATA, (spec.memory_mb + beside) << 20)
 
     # Upkeep
 
-    def _set_up(self) -> None:
-        self._etc.build()
+    def set_up(self) -> None:
+        """Called by `open`, in a thread: it touches the disk."""
+        launchers = str(self._folder.launchers)
+        if self.level == RLIMITS:
+            self._starter = PlainStarter(
+                self._sandbox, folder=self._folder.path, launchers=launchers
+            )
+        else:
+            self._starter = self._namespace_starter(launchers)
         if self.probe.cgroups.usable:
-            groups = GroupMaker(self.probe.cgroups)
-            with contextlib.suppress(OSError):
-                groups.prepare()
-                self._groups = groups
+            self._groups = _prepared(GroupMaker(self.probe.cgroups))
+
+    def _namespace_starter(self, launchers: str) -> NamespaceStarter:
+        etc = SystemFiles(self._folder.etc)
+        etc.build()
+        roots = [root for runtime in self.runtimes.found for root in runtime.roots]
+        self._identities = make_identities([launchers, *roots])
+        folders = bwrap.Folders(
+            launchers=launchers,
+            etc=str(etc.folder),
+            etc_bound=etc.bound,
+            system=bwrap.system_places(),
+        )
+        return NamespaceStarter(
+            self.probe, self._sandbox, folders, self._identities, etc.refresh
+        )
 
     def _forget(self, sandbox_id: str) -> None:
         self._live.pop(sandbox_id, None)
 
+    def _clear(self) -> None:
+        if self._groups is not None:
+            self._groups.close()
+        self._folder.remove()
 
-def _prepare(
-    wanted: settings.Runtimes, probe: Probe | None
-) -> tuple[Probe, Runtimes, Path]:
-    folder = Path(tempfile.mkdtemp(prefix="edgewhisk-"))
-    folder.chmod(0o711)
-    launchers = folder / "launchers"
-    launchers.mkdir(mode=0o755)
-    return probe or probe_kernel(), find_runtimes(wanted, launchers), folder
+
+def _prepared(groups: GroupMaker) -> GroupMaker | None:
+    try:
+        groups.prepare()
+    except OSError as error:
+        _log.warning("no control groups: %s", error)
+        return None
+    return groups
 
 
 def _below(minimum: str, probe: Probe) -> str:
@@ -279,31 +242,3 @@ def _below(minimum: str, probe: Probe) -> str:
         f"sandbox.minimum_level: this machine gives level {probe.level}, "
         f"{minimum} is demanded: {reasons}"
     )
-
-
-def _command(
-    runtime: Runtime, spec: SandboxSpec, launcher: str, folder: str
-) -> list[str]:
-    if runtime.family == "nodejs":
-        heap = f"--max-old-space-size={spec.memory_mb}"
-        return [runtime.interpreter, heap, launcher, folder]
-    flags = ["-I", "-S", "-B", "-X", "utf8"]
-    return [runtime.interpreter, *flags, launcher, folder, *runtime.packages]
-
-
-def _environment(home: str, tmp: str) -> dict[str, str]:
-    return {
-        "PATH": _PATH,
-        "HOME": home,
-        "TMPDIR": tmp,
-        "LANG": "C.UTF-8",
-        "PYTHONIOENCODING": "UTF-8",
-    }
-
-
-def _set_limit(pid: int, limit: int, value: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        _, hard = resource.prlimit(pid, limit)
-        if hard not in {-1, resource.RLIM_INFINITY}:
-            value = min(value, hard)
-        resource.prlimit(pid, limit, (value, value))

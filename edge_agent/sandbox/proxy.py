@@ -305,7 +305,8 @@ class ProcessSandbox:
         status = self._child.status
         if self._cause not in {None, Cause.EXITED}:
             return self._cause or Cause.EXITED
-        if status == EXIT_OUT_OF_MEMORY or self._hold.out_of_memory:
+        group = self._hold.group
+        if status == EXIT_OUT_OF_MEMORY or (group and group.out_of_memory):
             return Cause.OUT_OF_MEMORY
         if status in _ABORTED and any("out of memory" in line for line in logs):
             return Cause.OUT_OF_MEMORY

@@ -12,8 +12,8 @@ import os
 import shutil
 from pathlib import Path
 
-#: Who code runs as, inside; outside it is the agent's user (or nobody's).
-USER_ID = 1000
+from edge_agent.sandbox import identity
+
 _COPIED = (
     "hosts",
     "resolv.conf",
@@ -28,10 +28,6 @@ _COPIED = (
 )
 #: Bound over the copy, because they are folders full of links.
 BOUND = ("alternatives", "ssl/certs")
-_WRITTEN = {
-    "passwd": f"action:x:{USER_ID}:{USER_ID}::/action:/bin/sh\n",
-    "group": f"action:x:{USER_ID}:\n",
-}
 
 
 class SystemFiles:
@@ -45,8 +41,8 @@ class SystemFiles:
     def build(self) -> None:
         for name in ("ssl", *BOUND):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        for name, text in _WRITTEN.items():
-            (self.folder / name).write_text(text)
+        (self.folder / "passwd").write_text(identity.passwd())
+        (self.folder / "group").write_text(identity.group())
         for name in _COPIED:
             self._copy(name)
         self.refresh()

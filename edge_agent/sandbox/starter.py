@@ -1,0 +1,162 @@
+"""Starting the process of one sandbox: the command, its environment and its limits.
+
+A fork server (cold starts without an interpreter's start) will be one more `Starter`:
+it too hands back a `Child` to talk to and a `Hold` to end it by.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edge_agent import settings
+from edge_agent.sandbox import bwrap
+from edge_agent.sandbox.base import SandboxSpec
+from edge_agent.sandbox.hold import COOKIE, GroupHold, Hold, NamespaceHold
+from edge_agent.sandbox.identity import Identities
+from edge_agent.sandbox.kernel import set_limit
+from edge_agent.sandbox.probe import Probe
+from edge_agent.sandbox.runtimes import Runtime
+from edge_agent.sandbox.spawn import ARGUMENTS, NAMESPACE, Child, spawn
+
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+_SETPRIV = Path("/usr/bin/setpriv")
+_GUARD = (str(_SETPRIV), "--pdeathsig", "KILL", "--no-new-privs")
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    child: Child
+    hold: Hold
+
+
+class Starter(Protocol):
+    """`start` is called on the event loop and takes about a millisecond.
+
+    It raises OSError; `prepare` makes, off the loop, what it needs of the disk.
+    """
+
+    def prepare(self, sandbox_id: str) -> None: ...
+
+    def start(
+        self, runtime: Runtime, spec: SandboxSpec, sandbox_id: str, *, network: bool
+    ) -> Started: ...
+
+
+class NamespaceStarter:
+    """A bubblewrap around the interpreter."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        sandbox: settings.Sandboxing,
+        folders: bwrap.Folders,
+        identities: Identities,
+        refresh: Callable[[], None],
+    ) -> None:
+        self._probe = probe
+        self._sandbox = sandbox
+        self._folders = folders
+        self._identities = identities
+        self._refresh = refresh
+
+    def prepare(self, sandbox_id: str) -> None:  # noqa: ARG002
+        self._refresh()
+
+    def start(
+        self,
+        runtime: Runtime,
+        spec: SandboxSpec,
+        sandbox_id: str,  # noqa: ARG002
+        *,
+        network: bool,
+    ) -> Started:
+        launcher = f"{bwrap.INSIDE}/{runtime.launcher}"
+        command = _command(runtime, spec, launcher, bwrap.ACTION)
+        inherited = self._identities.fd
+        child = spawn(
+            [self._probe.bwrap, "--args", str(ARGUMENTS), "--", *command],
+            _environment(bwrap.ACTION, bwrap.TMP),
+            with_arguments=True,
+            passed={NAMESPACE: inherited} if inherited >= 0 else {},
+        )
+        _limit(child.pid, self._sandbox)
+        self._release(child, runtime, network=network)
+        return Started(child, NamespaceHold(child))
+
+    def _release(self, child: Child, runtime: Runtime, *, network: bool) -> None:
+        """Give bubblewrap its arguments: from here on it forks."""
+        fd = NAMESPACE if self._identities.fd >= 0 else -1
+        arguments = bwrap.arguments(
+            self._probe,
+            self._sandbox,
+            runtime,
+            self._folders,
+            user=bwrap.User(self._identities.next(), fd),
+            network=network,
+        )
+        os.write(child.ends[ARGUMENTS], "\0".join([*arguments, ""]).encode())
+        child.close(ARGUMENTS)
+
+
+class PlainStarter:
+    """The interpreter by itself, as the agent's user, in a folder of its own."""
+
+    def __init__(
+        self, sandbox: settings.Sandboxing, *, folder: Path, launchers: str
+    ) -> None:
+        self._sandbox = sandbox
+        self._folder = folder
+        self._launchers = launchers
+        self._guard = _GUARD if _SETPRIV.exists() else ()
+
+    def prepare(self, sandbox_id: str) -> None:
+        (self._folder / sandbox_id / "tmp").mkdir(parents=True, mode=0o700)
+
+    def start(
+        self,
+        runtime: Runtime,
+        spec: SandboxSpec,
+        sandbox_id: str,
+        *,
+        network: bool,  # noqa: ARG002
+    ) -> Started:
+        folder = self._folder / sandbox_id
+        launcher = f"{self._launchers}/{runtime.launcher}"
+        command = _command(runtime, spec, launcher, str(folder))
+        environment = _environment(str(folder), str(folder / "tmp"))
+        environment[COOKIE] = cookie = f"{self._folder.name}/{sandbox_id}/"
+        child = spawn([*self._guard, *command], environment)
+        _limit(child.pid, self._sandbox)
+        return Started(child, GroupHold(child, cookie=cookie, folder=folder))
+
+
+def _limit(pid: int, sandbox: settings.Sandboxing) -> None:
+    """Before it has forked or run anything of the user's: children inherit."""
+    set_limit(pid, resource.RLIMIT_CORE, 0)
+    set_limit(pid, resource.RLIMIT_NOFILE, sandbox.open_files)
+    set_limit(pid, resource.RLIMIT_FSIZE, sandbox.tmp_mb << 20)
+
+
+def _command(
+    runtime: Runtime, spec: SandboxSpec, launcher: str, folder: str
+) -> list[str]:
+    if runtime.family == "nodejs":
+        heap = f"--max-old-space-size={spec.memory_mb}"
+        return [runtime.interpreter, heap, launcher, folder]
+    flags = ["-I", "-S", "-B", "-X", "utf8"]
+    return [runtime.interpreter, *flags, launcher, folder, *runtime.packages]
+
+
+def _environment(home: str, tmp: str) -> dict[str, str]:
+    return {
+        "PATH": _PATH,
+        "HOME": home,
+        "TMPDIR": tmp,
+        "LANG": "C.UTF-8",
+        "PYTHONIOENCODING": "UTF-8",
+    }
