@@ -14,11 +14,7 @@ have been started anew since. One command at a time works on a folder.
 from __future__ import annotations
 
 import fcntl
-import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +25,6 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec.structs import replace
 
-import edge_agent
 from controller import local_broker
 from controller.fleet.local_state import (
     STATE_FILE,
@@ -40,13 +35,17 @@ from controller.fleet.local_state import (
     write_state,
 )
 from controller.fleet.process import POLL_S, Process, ended, spawn, stop
+from controller.local_node import (
+    environment,
+    last_line,
+    node_command,
+    node_settings,
+    sandbox_level,
+)
 from edge_agent.model.errors import EdgeWhiskError
 
 DEFAULT_NODES = 3
 BROKER = "broker"
-HOST = "127.0.0.1"
-#: Four sandboxes of 256 MB on each node: they share one machine.
-POOL_MB = 1024
 #: A Pi 3 with a cold card takes its time.
 START_TIMEOUT_S = 60.0
 #: Above the agent's own `server.stop_timeout_s`.
@@ -85,10 +84,21 @@ class Up:
 
 
 class LocalFleet:
-    """The fleet in one folder. `say` is told what a person should know."""
+    """The fleet in one folder.
 
-    def __init__(self, directory: Path, *, say: Say = lambda _: None) -> None:
+    `say` is told what a person should know; `records` is how many activations each
+    node keeps (None: its own default).
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        say: Say = lambda _: None,
+        records: int | None = None,
+    ) -> None:
         self.directory = directory.absolute()
+        self._records = records
         self._say = say
         self._state = LocalState()
 
@@ -213,16 +223,19 @@ class LocalFleet:
         settings = folder / "settings.toml"
         broker = self._state.broker
         settings.write_text(
-            node_settings(node.name, level=level, broker=broker and broker.port)
+            node_settings(
+                node.name,
+                level=level,
+                broker=None if broker is None else broker.port,
+                records=self._records,
+            )
         )
         port = node.port if same_port or local_broker.is_free(node.port) else 0
-        options = ["--settings", str(settings), "--data", node.data, "--print-json"]
-        options += ["--host", HOST, "--port", str(port)]
         return spawn(
-            [sys.executable, "-P", "-m", "edge_agent", "run", *options],
+            node_command(settings, data=node.data, port=port),
             stdout=folder / "ready.json",
             stderr=Path(node.log),
-            environ=_environment(),
+            environ=environment(),
         )
 
     def _served(self, node: LocalNode) -> LocalNode:
@@ -232,7 +245,7 @@ class LocalFleet:
             over = time.monotonic() > until
             if over or node.process is None or ended(node.process):
                 what = "did not answer in time" if over else "did not start"
-                raise LocalError(f"{node.name} {what}: {_last_line(Path(node.log))}")
+                raise LocalError(f"{node.name} {what}: {last_line(Path(node.log))}")
             time.sleep(POLL_S)
         ready = msgspec.json.decode(text, type=_Ready)
         return replace(node, url=ready.url, key=ready.key, system_key=ready.system_key)
@@ -252,7 +265,7 @@ class LocalFleet:
             if self._accepts(broker):
                 return
             if same_port or attempt == BROKER_ATTEMPTS:
-                reason = _last_line(Path(broker.log))
+                reason = last_line(Path(broker.log))
                 raise LocalError(f"the broker did not start: {reason}")
             port = local_broker.free_port()  # somebody was quicker
 
@@ -271,7 +284,7 @@ class LocalFleet:
             command.command,
             stdout=folder / "broker.out",
             stderr=log,
-            environ=_environment(),
+            environ=environment(),
         )
         return LocalBroker(
             host=local_broker.HOST,
@@ -295,9 +308,8 @@ class LocalFleet:
     def _stop(self, names: Sequence[str]) -> None:
         nodes = [node for node in self._state.nodes if node.name in names]
         broker = self._state.broker if BROKER in names else None
-        parts = [*nodes, *([broker] if broker else [])]
-        running = [part.process for part in parts if part.process is not None]
-        stop(running, timeout_s=STOP_TIMEOUT_S)
+        stopping = _processes(LocalState(nodes=nodes, broker=broker))
+        stop(stopping, timeout_s=STOP_TIMEOUT_S)
         stopped = [replace(node, process=None) for node in nodes]
         if broker is not None:
             self._save(nodes=stopped, broker=replace(broker, process=None))
@@ -305,55 +317,12 @@ class LocalFleet:
             self._save(nodes=stopped)
 
 
-def node_settings(name: str, *, level: str, broker: int | None) -> str:
-    """The TOML of one node."""
-    lines = [f"node = {json.dumps(name)}", ""]
-    lines += ["[pool]", f"memory_mb = {POOL_MB}", ""]
-    lines += ["[sandbox]", f"minimum_level = {json.dumps(level)}", ""]
-    if broker is not None:
-        lines += ["[mqtt]", f"broker = {json.dumps(f'{HOST}:{broker}')}", ""]
-    python = _python()
-    if python is not None:
-        lines += ["[runtimes.python]", f"interpreter = {json.dumps(python)}", ""]
-    return "\n".join(lines)
-
-
-def sandbox_level() -> str:
-    """The least isolation to demand: what bubblewrap gives, where it works."""
-    program = shutil.which("bwrap")
-    if program is None:
-        return "rlimits"
-    probe = [program, "--ro-bind", "/", "/", "--unshare-all", "true"]
-    tried = subprocess.run(probe, capture_output=True, check=False)
-    return "namespaces" if tried.returncode == 0 else "rlimits"
-
-
-def _python() -> str | None:
-    """An interpreter for actions where Debian's is not in its place."""
-    if Path("/usr/bin/python3").exists():
-        return None
-    return shutil.which("python3", path=os.defpath) or os.path.realpath(sys.executable)
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with the way to this `edge_agent`, from a checkout as well."""
-    root = str(Path(edge_agent.__file__).parent.parent)
-    more = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{root}:{more}" if more else root}
-
-
 def _processes(state: LocalState) -> list[Process]:
-    parts = [*state.nodes, *([state.broker] if state.broker else [])]
-    return [part.process for part in parts if part.process is not None]
+    found = [node.process for node in state.nodes]
+    if state.broker is not None:
+        found.append(state.broker.process)
+    return [process for process in found if process is not None]
 
 
 def _own_paths(directory: Path, names: Sequence[str]) -> list[Path]:
     return [directory / name for name in (*names, BROKER)]
-
-
-def _last_line(log: Path) -> str:
-    try:
-        lines = log.read_text(errors="replace").strip().splitlines()
-    except OSError:
-        lines = []
-    return f"{lines[-1].strip() if lines else 'it said nothing'} (log: {log})"

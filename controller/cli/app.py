@@ -16,9 +16,7 @@ from typer.core import TyperGroup
 from controller.cli import (
     action,
     activation,
-    bench,
     bridge,
-    demo,
     deploy,
     doctor,
     local,
@@ -39,10 +37,17 @@ _COMPUTE = "Compute and measure"
 _OPERATE = "Operate"
 
 DEBUG = "--debug"
+#: As `edgectl --help` shows them.
+_ORDER = ["demo", "local", "action", "trigger", "rule", "package", "activation"]
+_ORDER += ["on", "bridge", "pi", "mapreduce", "bench", "deploy", "doctor", "target"]
 
 
 class Edgectl(TyperGroup):
     """Typer's group with our errors: one line, and an exit code (see `errors`)."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order below; Typer puts commands before groups."""
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
 
     def main(
         self,
@@ -102,7 +107,6 @@ def root(
     """The options before the command."""
 
 
-app.command("demo", rich_help_panel=_SEE)(demo.demo)
 app.add_typer(local.app, name="local", rich_help_panel=_SEE)
 app.add_typer(action.app, name="action", rich_help_panel=_USE)
 app.add_typer(trigger.app, name="trigger", rich_help_panel=_USE)
@@ -113,7 +117,6 @@ app.add_typer(on.app, name="on", rich_help_panel=_USE)
 app.add_typer(bridge.app, name="bridge", rich_help_panel=_USE)
 app.add_typer(mapreduce.app, name="mapreduce", rich_help_panel=_COMPUTE)
 app.command("pi", rich_help_panel=_COMPUTE)(mapreduce.pi)
-app.add_typer(bench.app, name="bench", rich_help_panel=_COMPUTE)
 app.command("deploy", rich_help_panel=_OPERATE)(deploy.deploy)
 app.command("doctor", rich_help_panel=_OPERATE)(doctor.doctor)
 app.command("target", rich_help_panel=_OPERATE)(target.target)

@@ -55,13 +55,16 @@ def report(error: BaseException, *, debug: bool) -> int:
         return INTERRUPTED
     if debug:
         talk("", "".join(traceback.format_exception(error)).rstrip())
-    text = one_line(error)
-    if text:
-        complain(text)
+    problems = getattr(error, "problems", None)  # several at once, a line for each
+    for text in str(error).splitlines() if problems else [one_line(error)]:
+        if text:
+            complain(text)
     return exit_code(error)
 
 
 def exit_code(error: BaseException) -> int:
+    if isinstance(error, BaseExceptionGroup):
+        return exit_code(error.exceptions[0])
     own = getattr(error, "exit_code", None)
     if isinstance(own, int):
         return own

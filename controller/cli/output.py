@@ -112,7 +112,7 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column.upper(), overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)

@@ -73,24 +73,24 @@ async def list_packages(call: Call, limit: Limit = 1000) -> None:
 
     async with call.clients() as clients:
         found = await on_all(clients, lambda c: c.list_packages(limit=limit))
-    rows = [
-        {
-            "node": target.name,
-            "name": item.name,
-            "namespace": item.namespace,
-            "version": item.version,
-            "publish": item.publish,
-        }
-        for target, items in found
-        for item in items
-    ]
     call.out.table(
         ["package", "version", "shared", "node"],
         [
-            [r["name"], r["version"], "yes" if r["publish"] else "no", r["node"]]
-            for r in rows
+            [item.name, item.version, "yes" if item.publish else "no", target.name]
+            for target, items in found
+            for item in items
         ],
-        document=rows,
+        document=[
+            {
+                "node": target.name,
+                "name": item.name,
+                "namespace": item.namespace,
+                "version": item.version,
+                "publish": item.publish,
+            }
+            for target, items in found
+            for item in items
+        ],
     )
 
 

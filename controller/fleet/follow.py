@@ -2,7 +2,7 @@
 
 An agent of ours streams them (`/edge/v1/activations/stream`, server-sent events, one
 record in each `data:` line); any other OpenWhisk is asked for its newest every second.
-A stream that breaks is opened again, and what ended in between is fetched, so that a
+Whenever a stream begins, what has ended since the last one is fetched, so that a
 node's restart leaves no gap.
 """
 
@@ -11,26 +11,33 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 import aiohttp
 import msgspec
 from yarl import URL
 
-from controller.fleet.transport import OpenWhiskError
-from edge_agent.model.activations import ActivationRecord
+from controller.fleet.transport import CONNECT_TIMEOUT_S, OpenWhiskError
+from edge_agent.model.activations import ActivationRecord, ActivationSummary
 
 if TYPE_CHECKING:
     from controller.fleet.client import Client
 
 POLL_S = 1.0
-REOPEN_S = 1.0
-#: An idle stream is opened again after this: a dead peer is not noticed otherwise.
-IDLE_S = 300.0
-SEEN_MOST = 2_000
+REOPEN_S = 0.5
+#: The agent sends a comment every 15 s; a stream quiet for longer is dead.
+IDLE_S = 60.0
+#: The longest an action runs: it may have started that long before it ended.
+LONGEST_MS = 300_000
+#: A record may be written that long after its end (A46).
+LATE_MS = 5_000
+SEEN_MOST = 10_000
+PAGE = 200
 #: What a host answers that has no such stream, or none for this key.
-_NO_STREAM = frozenset({401, 403, 404, 405, 501})
+_NO_STREAM = frozenset({400, 401, 403, 404, 405, 501})
+#: Errors that pass: the node is away or busy, or the record is not written yet.
+_PASSING = frozenset({0, 404, 429, 502, 503})
 
 _RECORD = msgspec.json.Decoder(ActivationRecord)
 
@@ -43,47 +50,59 @@ class _Seen:
     """The ids shown last: polls overlap on purpose."""
 
     def __init__(self) -> None:
-        self._order: deque[str] = deque(maxlen=SEEN_MOST)
+        self._order: deque[str] = deque()
         self._ids: set[str] = set()
 
     def is_new(self, activation_id: str) -> bool:
         if activation_id in self._ids:
             return False
         if len(self._order) == SEEN_MOST:
-            self._ids.discard(self._order[0])
+            self._ids.discard(self._order.popleft())
         self._order.append(activation_id)
         self._ids.add(activation_id)
         return True
 
 
-async def follow(client: Client) -> AsyncIterator[ActivationRecord]:
+async def follow(
+    client: Client, *, on_connected: Callable[[], None] = lambda: None
+) -> AsyncIterator[ActivationRecord]:
     """Records of activations that end from now on; never ends by itself.
+
+    `on_connected` is called whenever the host has begun to tell.
 
     Raises:
         OpenWhiskError: the host refuses (a wrong key), or is not there at the start.
     """
-    since = int(time.time() * 1000)
+    since = _now_ms()
     seen = _Seen()
     await client.list_activations(limit=1)
     try:
         while True:
-            opened = int(time.time() * 1000)
             async for record in _stream(client):
-                if seen.is_new(record.activation_id):
+                if record is None:
+                    on_connected()
+                    async for missed in _newer(client, since, seen):
+                        yield missed
+                elif seen.is_new(record.activation_id):
+                    since = _now_ms()
                     yield record
             await asyncio.sleep(REOPEN_S)
-            async for record in _newer(client, since, seen):
-                yield record
-            since = opened
     except _NoStream:
-        async for record in _poll(client, since, seen):
-            yield record
+        on_connected()
+    while True:
+        asked = _now_ms()
+        async for missed in _newer(client, since, seen):
+            yield missed
+        since = max(since, asked - LATE_MS)
+        await asyncio.sleep(POLL_S)
 
 
-async def _stream(client: Client) -> AsyncIterator[ActivationRecord]:
-    """Until the stream ends or breaks."""
+async def _stream(client: Client) -> AsyncIterator[ActivationRecord | None]:
+    """None when it has begun, then records, until it ends or breaks."""
     url = URL(f"{client.target.url}/edge/v1/activations/stream", encoded=True)
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=IDLE_S)
+    timeout = aiohttp.ClientTimeout(
+        total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=IDLE_S
+    )
     try:
         async with client.session.get(
             url, timeout=timeout, ssl=not client.target.insecure
@@ -91,32 +110,32 @@ async def _stream(client: Client) -> AsyncIterator[ActivationRecord]:
             if answer.status in _NO_STREAM:
                 raise _NoStream
             async for line in answer.content:
-                if line.startswith(b"data:"):
+                if line.startswith(b": connected"):
+                    yield None
+                elif line.startswith(b"data:"):
                     yield _RECORD.decode(line[5:])
-    except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
+    except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.MsgspecError):
         return
-
-
-async def _poll(
-    client: Client, since: int, seen: _Seen
-) -> AsyncIterator[ActivationRecord]:
-    while True:
-        asked = int(time.time() * 1000)
-        async for record in _newer(client, since, seen):
-            yield record
-        since = max(since, asked - int(POLL_S * 10_000))
-        await asyncio.sleep(POLL_S)
 
 
 async def _newer(
     client: Client, since: int, seen: _Seen
 ) -> AsyncIterator[ActivationRecord]:
-    """What has started since and is not shown yet, oldest first; none when down."""
+    """What has ended since and was not shown yet, oldest first; none when away."""
     try:
-        found = await client.list_activations(since=since, limit=200)
+        found = await client.list_activations(since=since - LONGEST_MS, limit=PAGE)
         for item in reversed(found):
-            if seen.is_new(item.activation_id):
+            if _end_ms(item) >= since and seen.is_new(item.activation_id):
                 yield await client.get_activation(item.activation_id)
     except OpenWhiskError as error:
-        if error.status not in {0, 404, 429, 503}:
+        if error.status not in _PASSING:
             raise
+
+
+def _end_ms(item: ActivationSummary) -> int:
+    """Triggers have no end (B28)."""
+    return item.end if isinstance(item.end, int) else item.start
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
