@@ -33,7 +33,7 @@ def deploy(
             "-i",
             "--inventory",
             metavar="INVENTORY",
-            help=f"Ansible's inventory. [default: {INVENTORY}]",
+            help=f"Ansible's inventory (default: {INVENTORY}).",
             show_default=False,
         ),
     ] = None,
@@ -48,7 +48,7 @@ def deploy(
         bool, typer.Option("--diff", help="Show the lines of files that change.")
     ] = False,
     forks: Annotated[
-        int | None, typer.Option(min=1, help="How many hosts at a time. [default: 5]")
+        int | None, typer.Option(min=1, help="How many hosts at a time (default: 5).")
     ] = None,
     wheelhouse: Annotated[
         Path | None,
@@ -62,11 +62,11 @@ def deploy(
     A second run changes nothing. The hosts need SSH, sudo and Python 3.11; their keys
     are kept beside the inventory, in host_vars/HOST/edge_agent.yaml.
     """
-    from controller.cli.deploy_progress import Progress  # noqa: PLC0415 as below
-    from controller.deploy.check import hosts_of  # noqa: PLC0415 each command its own
-    from controller.deploy.playbook import Run, environment_for, play  # noqa: PLC0415
-    from controller.deploy.release import make_release  # noqa: PLC0415
-    from controller.fleet.inventory import InventoryError  # noqa: PLC0415
+    from controller.cli.deploy_progress import Progress
+    from controller.deploy.check import hosts_of
+    from controller.deploy.playbook import Run, environment_for, play
+    from controller.deploy.release import make_release
+    from controller.fleet.inventory import InventoryError
 
     place = _inventory(inventory)
     wheels = _wheelhouse(wheelhouse)
@@ -108,7 +108,7 @@ def _wheelhouse(given: Path | None) -> Path | None:
     if given is not None and not any(given.glob("*.whl")):
         raise InputError(
             f"--wheelhouse {given}: no wheels there; fill it with"
-            f" `pip download -d {given} -c constraints.txt 'edgewhisk[agent]'`"
+            f" `pip download -d {given} -c constraints.txt '.[agent]'` in a checkout"
         )
     return None if given is None else given.absolute()
 

@@ -26,7 +26,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         if on_terminal(sys.stderr):
-            from rich.console import Console  # noqa: PLC0415 only on a terminal
+            from rich.console import Console
 
             status = Console(stderr=True).status("connecting")
             self._status = self._stack.enter_context(status)

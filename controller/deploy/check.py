@@ -67,28 +67,27 @@ def check_yaml(path: Path) -> None:
     if document is None:
         raise InventoryError(f"{path}:1: empty; begin with `all:` and its `hosts:`")
     for group, body in _pairs(document, path, "an inventory", "NAME_OF_GROUP:"):
-        _check_group(group, body, path)
+        _check_group(group.value, body, path)
 
 
 def _check_group(name: str, body: yaml.Node, path: Path) -> None:
     for part, node in _pairs(body, path, f"group '{name}'", "hosts:"):
-        if part not in PARTS_OF_GROUP:
+        if part.value not in PARTS_OF_GROUP:
             raise InventoryError(
-                f"{path}:{_line(node)}: group '{name}' has '{part}'; a group has only"
-                " hosts, vars and children (a host goes below hosts:)"
+                f"{path}:{_line(part)}: group '{name}' has '{part.value}'; a group has"
+                " only hosts, vars and children (a host goes below hosts:)"
             )
-        inner = dict(_pairs(node, path, f"{part} of '{name}'", "NAME:"))
-        for key, value in inner.items():
-            if part == "hosts":
-                list(_pairs(value, path, f"host '{key}'", "VARIABLE: VALUE"))
-            elif part == "children":
-                _check_group(key, value, path)
+        for key, value in _pairs(node, path, f"{part.value} of '{name}'", "NAME:"):
+            if part.value == "hosts":
+                list(_pairs(value, path, f"host '{key.value}'", "VARIABLE: VALUE"))
+            elif part.value == "children":
+                _check_group(key.value, value, path)
 
 
 def _pairs(
     node: yaml.Node, path: Path, what: str, form: str
-) -> Iterator[tuple[str, yaml.Node]]:
-    """Key and value nodes of a mapping; nothing for an empty value."""
+) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+    """Keys and values of a mapping; nothing for an empty value."""
     if isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null"):
         return
     if not isinstance(node, yaml.MappingNode):
@@ -97,7 +96,12 @@ def _pairs(
             " with a colon, one a line, without a dash"
         )
     for key, value in node.value:
-        yield str(key.value), value
+        if not key.tag.endswith(":str"):
+            raise InventoryError(
+                f"{path}:{_line(key)}: YAML does not read the name {key.value} as"
+                f' text; write "{key.value}":'
+            )
+        yield key, value
 
 
 def _line(node: yaml.Node) -> int:
@@ -129,7 +133,9 @@ def _ask_ansible(
 def _first_error(inventory: Path, stderr: str) -> str:
     """Ansible's own words, without what it says around them."""
     place = re.search(r"^Origin: (\S+)", stderr, re.MULTILINE)
-    said = re.findall(r"Failed to parse inventory: (.+)", stderr)
+    plugin = "yaml" if inventory.suffix in YAML_ENDINGS else "ini"
+    said = re.findall(rf"with '{plugin}' plugin: (.+)", stderr)
     said += re.findall(r"^\[ERROR\]: (.+)", stderr, re.MULTILINE)
     origin = place.group(1) if place else str(inventory)
+    origin = origin if origin.startswith(str(inventory)) else str(inventory)
     return f"{origin}: {said[0] if said else ' '.join(stderr.split())}"

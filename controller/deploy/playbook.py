@@ -34,7 +34,7 @@ class Run:
     inventory: Path
     hosts: Sequence[str]
     log: Path
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str | bool] = field(default_factory=dict)
     limit: str | None = None
     forks: int | None = None
     check: bool = False

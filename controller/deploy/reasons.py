@@ -42,13 +42,18 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ),
 )
 
-_SSH_NOISE = re.compile(r"^(?:Failed to connect to the host via ssh|.*Warning:.*): *")
+# What Ansible puts before the words that matter.
+_NOISE = re.compile(
+    r"^(?:(?:Task|Action|Module) failed: |Failed to connect to the host via ssh: )+"
+)
+
+_ERROR = re.compile(r"\berror\b", re.IGNORECASE)
 
 
 def reason_unreachable(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Warning:", "@@@"))]
-    said = _SSH_NOISE.sub("", telling[-1]) if telling else "no answer"
+    said = _NOISE.sub("", telling[-1]) if telling else "no answer"
     return _with_remedy(f"unreachable: {said}", text)
 
 
@@ -64,10 +69,15 @@ def _telling_line(text: str, stderr: str) -> str:
     errors = [line.strip() for line in stderr.splitlines() if line.strip()]
     vague = not text or "non-zero return code" in text or "MODULE FAILURE" in text
     if vague and errors:
-        return errors[-1]
+        return _loudest(errors)
     if "Traceback (most recent call last)" in text:
         return [line.strip() for line in text.splitlines() if line.strip()][-1]
-    return " ".join(text.split()) or "failed without a word"
+    return _NOISE.sub("", " ".join(text.split())) or "failed without a word"
+
+
+def _loudest(lines: list[str]) -> str:
+    """The last line that calls itself an error; the last of all when none does."""
+    return next((line for line in reversed(lines) if _ERROR.search(line)), lines[-1])
 
 
 def _with_remedy(said: str, everything: str) -> str:

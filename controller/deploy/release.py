@@ -12,6 +12,7 @@ import base64
 import hashlib
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,14 +46,25 @@ class Release:
     wheel: Path
     constraints: Path = CONSTRAINTS
 
-    def variables(self, wheelhouse: Path | None) -> dict[str, str]:
-        """What the role wants to know (see its defaults)."""
+    def variables(self, wheelhouse: Path | None) -> dict[str, str | bool]:
+        """Pack what a node gets; what the role wants to know (see its defaults)."""
         return {
             "edge_agent_release": self.name,
-            "edge_agent_wheel": str(self.wheel),
-            "edge_agent_constraints": str(self.constraints),
-            "edge_agent_wheelhouse": str(wheelhouse or ""),
+            "edge_agent_archive": str(self._pack(wheelhouse)),
+            "edge_agent_wheel": self.wheel.name,
+            "edge_agent_offline": wheelhouse is not None,
         }
+
+    def _pack(self, wheelhouse: Path | None) -> Path:
+        """One file, since each file that Ansible copies is a second on a Pi."""
+        archive = self.wheel.parent / "wheels.tar"
+        others = sorted(wheelhouse.glob("*.whl")) if wheelhouse else []
+        with tarfile.open(archive, "w") as tar:
+            for file in (self.wheel, self.constraints, *others):
+                # The wheelhouse may hold another build of the same version.
+                if file == self.wheel or file.name != self.wheel.name:
+                    tar.add(file, arcname=file.name)
+        return archive
 
 
 def make_release(folder: Path) -> Release:

@@ -57,7 +57,7 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: FBT001, FBT002 Ansible's signature
         facts = _failure(result)
-        self._tell_result("failed", result, ignored=ignore_errors, **facts)
+        self._tell_result("failed", result, ignored=bool(ignore_errors), **facts)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         self._tell_result("unreachable", result, text=str(result.result.get("msg", "")))
