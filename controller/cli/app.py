@@ -17,6 +17,7 @@ from controller.cli import (
     action,
     activation,
     bridge,
+    demo,
     deploy,
     doctor,
     local,
@@ -107,6 +108,7 @@ def root(
     """The options before the command."""
 
 
+app.command("demo", rich_help_panel=_SEE)(demo.demo)
 app.add_typer(local.app, name="local", rich_help_panel=_SEE)
 app.add_typer(action.app, name="action", rich_help_panel=_USE)
 app.add_typer(trigger.app, name="trigger", rich_help_panel=_USE)
