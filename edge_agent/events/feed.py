@@ -99,11 +99,12 @@ class MqttPackage:
         Raises:
             BuiltinError: what is wrong with the arguments.
         """
-        verb = self._verbs.get(arguments.get("lifecycleEvent", ""))
+        event = arguments.get("lifecycleEvent")
+        verb = self._verbs.get(event) if isinstance(event, str) else None
         if verb is None:
             known = ", ".join(self._verbs)
-            got = arguments.get("lifecycleEvent")
-            raise ConfigError("lifecycleEvent", f"expected one of {known}; got {got!r}")
+            problem = f"expected one of {known}; got {event!r}"
+            raise ConfigError("lifecycleEvent", problem)
         _check_key(identity, arguments.get("authKey"))
         return await verb(_trigger(identity, arguments), identity, arguments)
 

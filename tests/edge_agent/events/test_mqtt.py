@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
+from controller.local_broker import accepts, amqtt_configuration, free_port
 from edge_agent.events.base import Outgoing, Receipt
 from edge_agent.events.fake import FakeSink, FakeState
 from edge_agent.events.mqtt import MqttSource
@@ -231,3 +237,155 @@ async def test_a_result_is_kept_until_its_broker_is_there(
     client = ground.outsider(broker.address)
     await client.listen("out")
     await ground.until(lambda: client.heard == [("out", b"1")])
+
+
+async def test_a_broker_that_is_killed_costs_repeats_and_no_messages(
+    broker: Broker, ground: Ground
+) -> None:
+    sink = FakeSink()
+    source = ground.start(sink, broker.address, ground.state(t="a"))
+    await ground.up(source)
+    broker.kill()
+    await ground.until(lambda: failing(source))
+    broker.start()  # it knows nothing of us any more
+    await ground.up(source)
+    ground.outsider(broker.address).publish("a", "1")
+
+    await sink.wait_for(1)
+
+
+async def test_a_receipt_of_the_last_connection_is_not_given_on_the_next(
+    broker: Broker, ground: Ground
+) -> None:
+    sink = FakeSink(None)
+    source = ground.start(sink, broker.address, ground.state(t="a"))
+    await ground.up(source)
+    ground.outsider(broker.address).publish("a", "1")
+    await sink.wait_for(1)
+    broker.stop()
+    await ground.until(lambda: failing(source))
+    sink.settle(Receipt.KEPT)
+    broker.start()
+
+    await sink.wait_for(2)  # it is sent again
+
+    assert source.health()["brokers"][0]["acknowledged"] == 0
+    sink.settle(Receipt.KEPT)
+    await ground.until(lambda: source.health()["brokers"][0]["acknowledged"] == 1)
+
+
+async def test_no_more_than_the_receive_maximum_is_unacknowledged(
+    broker: Broker, ground: Ground
+) -> None:
+    sink = FakeSink(None)
+    state = ground.state(t="a")
+    source = ground.start(sink, broker.address, state, receive_maximum=7)
+    await ground.up(source)
+    outsider = ground.outsider(broker.address)
+    for number in range(15):
+        outsider.publish("a", str(number))
+    await sink.wait_for(7)
+    await asyncio.sleep(0.1)
+    assert len(sink.events) == 7
+
+    sink.settle(Receipt.KEPT)
+    await sink.wait_for(14)
+    sink.settle(Receipt.KEPT)
+    await sink.wait_for(15)
+
+
+async def test_a_large_message_arrives_whole(broker: Broker, ground: Ground) -> None:
+    sink = FakeSink()
+    source = ground.start(sink, broker.address, ground.state(t="big"))
+    await ground.up(source)
+    ground.outsider(broker.address).publish("big", {"x": "y" * 3_000_000})
+
+    (event,) = await sink.wait_for(1)
+
+    assert len(event.payload) > 3_000_000
+
+
+async def test_credentials_make_a_connection_of_their_own(
+    broker_factory: BrokerFactory, ground: Ground, tmp_path: Path
+) -> None:
+    program = shutil.which("mosquitto_passwd")
+    if program is None:
+        pytest.skip("this mosquitto has no mosquitto_passwd")
+    passwords = tmp_path / "passwords"
+    subprocess.run([program, "-b", "-c", passwords, "ann", "right"], check=True)
+    broker = broker_factory("allow_anonymous false", f"password_file {passwords}")
+    good = ground.wants("good", "a", username="ann", password="right")
+    bad = ground.wants("bad", "a", username="ann", password="wrong")
+    source = ground.start(FakeSink(), broker.address, FakeState([good, bad]))
+
+    await ground.until(lambda: source.status("guest/good").get("granted") == 1)
+    await ground.until(lambda: source.status("guest/bad").get("error"))
+
+    assert source.status("guest/bad")["error"] == (
+        "the broker refused the connection: Not authorized"
+    )
+    assert "wrong" not in str(source.health())
+
+
+async def test_a_subscription_that_cannot_be_read_is_shown_and_stops_nothing(
+    broker: Broker, ground: Ground
+) -> None:
+    bad = ground.wants("bad", "a/#/b")
+    state = FakeState([bad, ground.wants("good", "a")])
+    source = ground.start(FakeSink(), broker.address, state)
+    await ground.up(source)
+
+    assert source.status("guest/good")["granted"] == 1
+    assert source.status("guest/bad")["state"] == "unusable"
+    (unusable,) = source.health()["unusable"]
+    assert unusable["id"] == "guest/bad"
+
+
+async def test_two_clients_with_one_id_are_told(broker: Broker, ground: Ground) -> None:
+    first = ground.start(FakeSink(), broker.address, ground.state(t="a"))
+    await ground.up(first)
+    second = ground.start(FakeSink(), broker.address, ground.state(t="a"))
+
+    await ground.until(lambda: failing(first) or failing(second))
+
+    errors = [one.health()["brokers"][0]["error"] for one in (first, second)]
+    assert any("taken over" in (error or "") for error in errors)
+
+
+@pytest.fixture
+def old_broker(tmp_path: Path) -> Iterator[str]:
+    """amqtt: it speaks 3.1.1 and refuses 5."""
+    port = free_port()
+    file = tmp_path / "amqtt.yaml"
+    file.write_text(amqtt_configuration(port))
+    command = [sys.executable, "-P", "-m", "amqtt.scripts.broker_script", "-c", file]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert accepts(port, timeout_s=15)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+async def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(
+    old_broker: str, ground: Ground
+) -> None:
+    sink = FakeSink()
+    state = ground.state(all="a/#", one="a/+", exact="a/b", other="c")
+    source = ground.start(sink, old_broker, state)
+    await ground.up(source)
+    assert source.health()["brokers"][0]["protocol"] == "3.1.1"
+    assert source.status("guest/one")["granted"] == 1
+    outsider = ground.outsider(old_broker, 4)
+    await outsider.listen("out")
+
+    outsider.publish("a/b", "1")
+    events = await sink.wait_for(3)
+    await source.send(Outgoing(id="1", namespace="guest", topic="out", payload=b"x"))
+
+    fired = sorted(event.subscription for event in events)
+    assert fired == ["guest/all", "guest/exact", "guest/one"]
+    await ground.until(lambda: outsider.heard == [("out", b"x")])
