@@ -60,6 +60,16 @@ def open_session(environment: Environment, **_: Any) -> None:
         session.show_host()
 
 
+@events.quitting.add_listener
+def refuse_emptiness(environment: Environment, **_: Any) -> None:
+    """A run that measured nothing must not look like a success."""
+    headless = environment.web_ui is None
+    worker = isinstance(environment.runner, WorkerRunner)
+    if headless and not worker and not environment.stats.total.num_requests:
+        _log.error("nothing was measured")
+        environment.process_exit_code = EXIT_BAD_INPUT
+
+
 class Session:
     """The actions that this run has put on the host, and their removal."""
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from edge_agent.model.errors import EdgeWhiskError
+
 CONNECT_TIMEOUT_S = 10.0
 STALL_TIMEOUT_S = 120.0
 HTTP_PORT = 80
@@ -24,7 +26,7 @@ _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
 
 
-class BenchError(Exception):
+class BenchError(EdgeWhiskError):
     """Nothing can be measured; the text says why."""
 
     exit_code = 1

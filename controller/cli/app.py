@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from controller.cli import (
     action,
     activation,
+    bench,
     bridge,
     demo,
     deploy,
@@ -119,6 +120,7 @@ app.add_typer(on.app, name="on", rich_help_panel=_USE)
 app.add_typer(bridge.app, name="bridge", rich_help_panel=_USE)
 app.add_typer(mapreduce.app, name="mapreduce", rich_help_panel=_COMPUTE)
 app.command("pi", rich_help_panel=_COMPUTE)(mapreduce.pi)
+app.add_typer(bench.app, name="bench", rich_help_panel=_COMPUTE)
 app.command("deploy", rich_help_panel=_OPERATE)(deploy.deploy)
 app.command("doctor", rich_help_panel=_OPERATE)(doctor.doctor)
 app.command("target", rich_help_panel=_OPERATE)(target.target)
