@@ -28,6 +28,7 @@ from edge_agent.sandbox.kernel import set_limit
 from edge_agent.sandbox.probe import NAMESPACES, RLIMITS, Probe, probe_kernel
 from edge_agent.sandbox.proxy import ProcessSandbox
 from edge_agent.sandbox.runtimes import Runtime, Runtimes, find_runtimes
+from edge_agent.sandbox.spawn import keep_from_children
 from edge_agent.sandbox.starter import NamespaceStarter, PlainStarter, Started, Starter
 from edge_agent.sandbox.system import SystemFiles
 
@@ -193,6 +194,7 @@ class ProcessFactory:
 
     def set_up(self) -> None:
         """Called by `open`, in a thread: it touches the disk."""
+        keep_from_children()
         launchers = str(self._folder.launchers)
         if self.level == RLIMITS:
             self._starter = PlainStarter(

@@ -146,3 +146,14 @@ def grow_pipe(fd: int, size: int) -> None:
     """Let a pipe hold `size` bytes; the system may refuse beyond its bounds."""
     with contextlib.suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
+
+
+def keep_from_children() -> None:
+    """Let no child inherit what this process was started with, beside 0, 1 and 2.
+
+    What Python opens is never inherited; what a shell or a service manager left is.
+    """
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        with contextlib.suppress(OSError):
+            if int(name) > STDERR:
+                os.set_inheritable(int(name), False)

@@ -76,8 +76,9 @@ class NamespaceStarter:
         network: bool,
     ) -> Started:
         launcher = f"{bwrap.INSIDE}/{runtime.launcher}"
-        command = _command(runtime, spec, launcher, bwrap.ACTION)
         inherited = self._identities.fd
+        left_over = str(NAMESPACE) if inherited >= 0 else "-"
+        command = _command(runtime, spec, launcher, bwrap.ACTION, left_over)
         child = spawn(
             [self._probe.bwrap, "--args", str(ARGUMENTS), "--", *command],
             _environment(bwrap.ACTION, bwrap.TMP),
@@ -127,7 +128,7 @@ class PlainStarter:
     ) -> Started:
         folder = self._folder / sandbox_id
         launcher = f"{self._launchers}/{runtime.launcher}"
-        command = _command(runtime, spec, launcher, str(folder))
+        command = _command(runtime, spec, launcher, str(folder), "-")
         environment = _environment(str(folder), str(folder / "tmp"))
         environment[COOKIE] = cookie = f"{self._folder.name}/{sandbox_id}/"
         child = spawn([*self._guard, *command], environment)
@@ -143,13 +144,15 @@ def _limit(pid: int, sandbox: settings.Sandboxing) -> None:
 
 
 def _command(
-    runtime: Runtime, spec: SandboxSpec, launcher: str, folder: str
+    runtime: Runtime, spec: SandboxSpec, launcher: str, folder: str, left_over: str
 ) -> list[str]:
+    """`left_over` is a descriptor that bubblewrap cannot close for us."""
     if runtime.family == "nodejs":
         heap = f"--max-old-space-size={spec.memory_mb}"
-        return [runtime.interpreter, heap, launcher, folder]
+        return [runtime.interpreter, heap, launcher, folder, left_over]
     flags = ["-I", "-S", "-B", "-X", "utf8"]
-    return [runtime.interpreter, *flags, launcher, folder, *runtime.packages]
+    rest = [launcher, folder, left_over, *runtime.packages]
+    return [runtime.interpreter, *flags, *rest]
 
 
 def _environment(home: str, tmp: str) -> dict[str, str]:
