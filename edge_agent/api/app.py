@@ -65,8 +65,8 @@ async def answer(services: Services, request: BaseRequest) -> web.StreamResponse
         return refusal(call, error)
     except web.RequestPayloadError as error:
         return failed(call, 400, f"The request content was malformed:\n{error}")
-    except ConnectionError:
-        raise
+    except ConnectionError as error:  # the caller has gone: nobody reads this
+        return failed(call, 400, str(error))
     except Exception:  # one of the three edges: our fault, the caller gets A5
         log.exception(
             "%s %s failed [%s]", request.method, request.path, call.transaction_id

@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from edge_agent.api.call import Call
 from edge_agent.model.errors import (
+    BodyTimeout,
     BodyTooLarge,
     MalformedContent,
     TooLarge,
@@ -117,7 +118,7 @@ async def _next(call: Call) -> bytes:
         async with asyncio.timeout(call.services.settings.server.request_timeout_s):
             return await call.request.content.readany()
     except TimeoutError as error:
-        raise ConnectionResetError("the request's body did not come") from error
+        raise BodyTimeout from error
 
 
 async def _continue(request: BaseRequest) -> None:

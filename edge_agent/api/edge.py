@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from edge_agent.telemetry.stream import Subscriber
 #: A comment this often keeps a quiet stream's connection alive.
 HEARTBEAT_S = 15.0
 
+log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -44,9 +46,11 @@ async def stream(call: Call) -> web.StreamResponse:
             await response.write(b": connected\n\n")
             while not stopping.is_set():
                 await response.write(await _events(subscriber, stopped))
+        await response.write_eof()
+    except ConnectionError:
+        log.debug("a watcher of %s has gone", call.identity.namespace)
     finally:
         stopped.cancel()
-    await response.write_eof()
     return response
 
 

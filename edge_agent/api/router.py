@@ -174,9 +174,10 @@ def _shape(collection: str, rest: list[str]) -> tuple[str, str | None, str]:
     if rest in ([], [""]):
         return "list", None, ""
     match collection, rest:
-        case "activations", [name, *part] if len(part) < 2:  # noqa: PLR2004
-            # A13: the slash after an id means nothing.
-            return "".join(part) or "record", None, name
+        case "activations", [name] | [name, ""]:
+            return "record", None, name
+        case "activations", [name, "result" | "logs" as part]:
+            return part, None, name
         case "actions", [package, ""]:
             return "package", None, package
         case "actions", [package, name]:

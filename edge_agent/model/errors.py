@@ -12,6 +12,7 @@ EdgeWhiskError
 │   ├── NoRoute                404, contract A62
 │   ├── MethodNotAllowed       405, contract A62
 │   ├── NotAcceptable          406
+│   ├── BodyTimeout            408
 │   ├── Conflict               409
 │   ├── TooLarge               413
 │   ├── UriTooLong             414, contract A7
@@ -136,6 +137,16 @@ class NotAcceptable(RequestError):
         super().__init__(
             f"Resource representation is only available with these types:\n{media_type}"
         )
+
+
+class BodyTimeout(RequestError):
+    """The body that was announced did not come (ours; upstream drops the line)."""
+
+    status = 408
+    cors = False
+
+    def __init__(self) -> None:
+        super().__init__("The request's body did not arrive in time.")
 
 
 class Conflict(RequestError):
