@@ -4,8 +4,10 @@
        ^                             │                         │
        └──────────(refused, lost)────┴────────(lost)───────────┘
 
-MQTT 5 is asked for first; a broker that refuses it is asked for 3.1.1 at once, and one
-that hangs up on it is asked for 3.1.1 on the next attempt.
+MQTT 5 is asked for first. A broker that refuses it, hangs up on it or has nothing to
+say to it (amqtt takes its properties for a client id of some thousand bytes and waits
+for them) is asked for 3.1.1 at once, and so for an hour. One that has spoken 5 is
+believed to do so again.
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ from edge_agent.events.topics import TopicFilter
 from edge_agent.settings import Mqtt
 
 DIAL_TIMEOUT_S = 5.0
+#: A broker answers at once; one that has never spoken MQTT 5 gets less time to.
+CONNACK_TIMEOUT_S = 5.0
+FIRST_CONNACK_TIMEOUT_S = 1.5
+ASK_5_AGAIN_S = 3600.0
 #: A connection that held this long was a good one: the next wait is short again.
 GOOD_S = 5.0
 #: A connection without subscriptions is given up when nothing was published so long.
@@ -73,9 +79,11 @@ class Connection:
         self._state = State.WAITING
         self._since_ms = wall_ms()
         self._error: str | None = None
-        self._try_3 = False
+        self._lived_s = 0.0
+        self._speaks_5: bool | None = None
+        self._ask_5_at = 0.0
         self._taking = True
-        self._busy_at = asyncio.get_running_loop().time()
+        self._busy_at = self._loop_s()
         #: Set when it ends by itself; what comes after needs another one.
         self.finished = False
 
@@ -119,24 +127,24 @@ class Connection:
     async def run(self) -> None:
         """Until cancelled, or idle for a while."""
         backoff = Backoff(self._settings.backoff_s, self._settings.backoff_most_s)
-        loop = asyncio.get_running_loop()
         said: str | None = None
         while True:
-            began_s = loop.time()
             problem = await self._live()
             if problem is None:
                 return
             if problem != said:
                 log.warning("%s: %s", self.identity.address, problem)
-            said = None if loop.time() - began_s > GOOD_S else problem
-            if loop.time() - began_s > GOOD_S:
+            said = problem
+            if self._lived_s > GOOD_S:
                 backoff.reset()
+                said = None
             self._enter(State.WAITING, problem)
             await asyncio.sleep(backoff.next_s())
 
     async def _live(self) -> str | None:
         """One session from its beginning to its end: why it ended; None: idle."""
         self._enter(State.CONNECTING, self._error)
+        self._lived_s = 0.0
         try:
             session = await self._open()
         except (OSError, Refused, Lost) as error:
@@ -144,27 +152,51 @@ class Connection:
         self._session = session
         self._enter(State.CONNECTED, None)
         log.info("%s: connected, MQTT %s", self.identity.address, session.version)
+        since_s = self._loop_s()
         try:
-            return await self._serve(session)
+            problem = await self._serve(session)
         finally:
             self._session = None
             session.close()
+        self._lived_s = self._loop_s() - since_s
+        if problem is None or self._lived_s > GOOD_S:
+            return problem
+        # mosquitto says nothing when it ends one client for another of the same id
+        return f"{problem} at once; is there another client {self.client_id}?"
 
     async def _open(self) -> Session:
-        if self._try_3:
-            self._try_3 = False
-            return await self._open_as(version_5=False)
+        if self._speaks_5 is False and self._loop_s() < self._ask_5_at:
+            return await self._open_3()
+        wait_s = CONNACK_TIMEOUT_S if self._speaks_5 else FIRST_CONNACK_TIMEOUT_S
         try:
-            return await self._open_as(version_5=True)
+            session = await self._open_as(version_5=True, timeout_s=wait_s)
         except Refused as error:
             if not error.version:
                 raise
         except Lost:
-            self._try_3 = True
-            raise
-        return await self._open_as(version_5=False)
+            if self._speaks_5:
+                raise
+        else:
+            self._speaks_5 = True
+            return session
+        session = await self._open_3()
+        self._speaks_5 = False
+        self._ask_5_at = self._loop_s() + ASK_5_AGAIN_S
+        return session
 
-    async def _open_as(self, *, version_5: bool) -> Session:
+    async def _open_3(self) -> Session:
+        try:
+            return await self._open_as(version_5=False, timeout_s=CONNACK_TIMEOUT_S)
+        except Refused as error:
+            if error.version:
+                self._speaks_5 = None
+            raise
+
+    @staticmethod
+    def _loop_s() -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _open_as(self, *, version_5: bool, timeout_s: float) -> Session:
         connected = await dial(self.identity.address, timeout_s=DIAL_TIMEOUT_S)
         session = Session(
             connected,
@@ -176,7 +208,7 @@ class Connection:
             outlet=self.outlet,
         )
         try:
-            await session.open(self._intake(session), self._stale)
+            await session.open(self._intake(session), self._stale, timeout_s=timeout_s)
         except BaseException:
             session.close()
             raise
@@ -208,7 +240,7 @@ class Connection:
         return ended
 
     def _idle_long(self) -> bool:
-        now = asyncio.get_running_loop().time()
+        now = self._loop_s()
         if not self.idle:
             self._busy_at = now
         return now - self._busy_at > IDLE_S

@@ -29,7 +29,6 @@ from edge_agent.events.topics import TopicFilter
 from edge_agent.model.errors import EdgeWhiskError
 from edge_agent.settings import Mqtt
 
-CONNACK_TIMEOUT_S = 5.0
 LEAVE_TIMEOUT_S = 1.0
 LEAVE_POLL_S = 0.005
 #: A refused subscription is tried again: the broker's rules may have changed.
@@ -116,12 +115,15 @@ class Session:
     def acknowledge(self, packet_id: int) -> None:
         self._client.write(encode_puback(packet_id))
 
-    async def open(self, intake: Intake, stale: set[TopicFilter]) -> None:
+    async def open(
+        self, intake: Intake, stale: set[TopicFilter], *, timeout_s: float
+    ) -> None:
         """Be connected and subscribed.
 
         Args:
             intake: takes what arrives.
             stale: filters that the broker's session may still have; dropped from it.
+            timeout_s: how long the broker may take to answer.
 
         Raises:
             Refused: by the broker.
@@ -130,7 +132,7 @@ class Session:
         self._intake = intake
         self._connect()
         try:
-            async with asyncio.timeout(CONNACK_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 properties = await self._accepted
         except TimeoutError as error:
             raise Lost(

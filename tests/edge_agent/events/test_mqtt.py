@@ -349,7 +349,8 @@ async def test_two_clients_with_one_id_are_told(broker: Broker, ground: Ground) 
     await ground.until(lambda: failing(first) or failing(second))
 
     errors = [one.health()["brokers"][0]["error"] for one in (first, second)]
-    assert any("taken over" in (error or "") for error in errors)
+    (identity,) = {"test-" + one.identity.digest for one in first._connections.values()}
+    assert any(f"another client {identity}?" in (error or "") for error in errors)
 
 
 @pytest.fixture
