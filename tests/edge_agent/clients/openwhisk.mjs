@@ -11,8 +11,9 @@ async function refusal (promise) {
   try {
     await promise
   } catch (error) {
-    const body = error.error
-    return { status: error.statusCode, error: body && body.error ? body.error : body }
+    // A failed invocation comes as its record, everything else as `{error, code}`.
+    const body = error.error.response ? error.error.response.result : error.error
+    return { status: error.statusCode, error: body.error }
   }
   return null
 }
