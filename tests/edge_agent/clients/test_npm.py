@@ -111,7 +111,7 @@ def _check_packages(seen: dict[str, Any]) -> None:
 def _check_triggers_and_rules(seen: dict[str, Any]) -> None:
     """A33-A39, B25, B52."""
     assert seen["trigger"]["name"] == "t"
-    assert not seen["unlinked"]
+    assert "activationId" not in seen["unlinked"]
     assert seen["rule"]["status"] == "active"
     assert seen["ran"]["response"]["result"] == {"hello": "trigger"}
     assert seen["inactive"]["status"] == "inactive"
