@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Map-reduce jobs, spread over the nodes of a fleet."
 )
+
+#: A second or two of a Raspberry Pi 4, and what `examples/jobs/pi.py` has itself.
+POINTS_OF_A_CHUNK, LEAST_CHUNKS = 20_000_000, 64
 
 Out = Annotated[
     Path | None,
@@ -83,7 +87,7 @@ def pi(
     """Compute pi by Monte Carlo on all nodes."""
     from controller.mapreduce.examples import example
 
-    given = {"points": points, "chunks": chunks, "seed": seed}
+    given = {"points": points, "chunks": chunks or _chunks(points), "seed": seed}
     settings = {key: value for key, value in given.items() if value is not None}
     report = _run(call, example("jobs/pi.py"), settings, out)
     if call.out.json:
@@ -111,6 +115,15 @@ def _run(call: Call, job: Path, settings: dict[str, str], out: Path | None) -> R
             loaded, targets, settings=settings, out=out, on_progress=display.show
         )
         return asyncio.run(running)
+
+
+def _chunks(points: str) -> str | None:
+    """More than the job's own where they would take a small node too long."""
+    try:
+        wanted = float(points) / POINTS_OF_A_CHUNK
+    except ValueError:
+        return None  # the job says what is wrong with it
+    return str(math.ceil(wanted)) if LEAST_CHUNKS < wanted < math.inf else None
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:

@@ -97,8 +97,10 @@ def _picture(progress: Progress, unit: str) -> RenderableType:
     for node in progress.nodes:
         state = Text(node.state, style=_STYLES[node.state])
         nodes.add_row(Text(f"  {node.name}"), state, Text(_doing(node, unit)))
-    bar = ProgressBar(progress.chunks, progress.completed, width=BAR_WIDTH)
-    return Group(bar, Text(line(progress, unit)), nodes)
+    run = Table.grid()
+    run.add_row(ProgressBar(progress.chunks, progress.completed, width=BAR_WIDTH))
+    run.add_row(Text(line(progress, unit)))
+    return Group(run, nodes)
 
 
 def _doing(node: NodeProgress, unit: str) -> str:

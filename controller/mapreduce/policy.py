@@ -35,6 +35,8 @@ PAUSE_FIRST_S, PAUSE_MOST_S = 0.1, 5.0
 LOOK_AGAIN_S = 0.25
 #: Backups: at least so many chunks in the run, half of them done, so much slower.
 BACKUP_CHUNKS, BACKUP_SHARE, BACKUP_TIMES = 10, 0.5, 3.0
+#: Less than this is not worth a second run: a cold start takes as long.
+BACKUP_LEAST_S = 1.0
 #: The median is that of the latest so many chunks.
 REMEMBERED = 101
 
@@ -191,7 +193,7 @@ class Schedule:
             return None
         if self.completed_chunks < self.chunks * BACKUP_SHARE:
             return None
-        patience_s = BACKUP_TIMES * median(self._durations)
+        patience_s = max(BACKUP_LEAST_S, BACKUP_TIMES * median(self._durations))
         mine = {attempt.chunk for attempt in self._places[node].attempts.values()}
         for chunk, since in self._since.items():
             if now - since <= patience_s:

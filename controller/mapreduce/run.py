@@ -201,12 +201,16 @@ async def _remove(runner: Runner) -> None:
         for node in runner.nodes:
             if node.name in runner.deployed:
                 name = f"mapreduce-remove-{node.name}"
-                group.create_task(_remove_one(node, runner.action_name), name=name)
+                knew = runner.tallies[node.name].joined_at is not None
+                removing = _remove_one(node, runner.action_name, knew=knew)
+                group.create_task(removing, name=name)
 
 
-async def _remove_one(node: Node, action_name: str) -> None:
+async def _remove_one(node: Node, action_name: str, *, knew: bool) -> None:
+    """`knew`: the node had the action; else it hardly matters that it is gone."""
     try:
         async with asyncio.timeout(REMOVE_S):
             await node.remove(action_name)
     except (NodeDown, NodeUnfit, TimeoutError) as error:
-        _log.warning("%s keeps the action %s: %s", node.name, action_name, error)
+        level = logging.WARNING if knew else logging.DEBUG
+        _log.log(level, "%s keeps the action %s: %s", node.name, action_name, error)

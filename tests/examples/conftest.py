@@ -13,6 +13,12 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 Row = dict[str, Any]
 
 
+@pytest.fixture(autouse=True)
+def _own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run that fails keeps, it keeps here."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
 @pytest.fixture
 def examples() -> Path:
     return EXAMPLES

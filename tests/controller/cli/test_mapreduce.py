@@ -1,0 +1,184 @@
+"""`edgectl mapreduce run` and `edgectl pi` as a script sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+JOB = """
+config = {"chunks": 6, "power": 2}
+def args_for_action(index): return {"number": index}
+def action(params): return {"value": params["number"] ** config["power"]}
+def reduce(results):
+    print("adding", len(results))
+    return {"sum": sum(result["value"] for result in results)}
+"""
+
+Edgectl = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """No target but the one that is given, and no folder of the user's."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "EDGEWHISK_LOCAL_DIR": str(tmp_path / "none"),
+    }
+
+
+@pytest.fixture
+def edgectl(environ: dict[str, str]) -> Edgectl:
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "controller", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=15,
+            env=environ,
+        )
+
+    return call
+
+
+@pytest.fixture
+def at(agent: Any) -> tuple[str, ...]:
+    """The options that name a real agent."""
+    return ("--target", agent.url, "--auth", agent.key)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> str:
+    path = tmp_path / "powers.py"
+    path.write_text(JOB)
+    return str(path)
+
+
+def test_a_script_gets_one_document(
+    edgectl: Edgectl, at: tuple[str, ...], job: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    ended = edgectl(
+        "mapreduce", "run", job, "--set", "power=3", "--out", str(out), *at, "--json"
+    )
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(ended.stdout)
+    assert report["result"] == {"sum": sum(n**3 for n in range(6))}
+    assert (report["chunks"], report["retries"], report["backups"]) == (6, 0, 0)
+    (node,) = report["nodes"]
+    assert set(node) == {"name", "chunks", "busy_s", "items_per_s", "failures"}
+    assert len((out / "results.jsonl").read_text().splitlines()) == 6
+    assert json.loads((out / "report.json").read_text()) == report
+
+
+def test_a_person_sees_what_reduce_prints_and_the_nodes(
+    edgectl: Edgectl, at: tuple[str, ...], job: str
+) -> None:
+    ended = edgectl("mapreduce", "run", job, *at)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("adding 6\n")
+    assert '"sum": 55' in ended.stdout
+    assert "ok: 6 chunks in " in ended.stderr
+
+
+def test_pi_is_computed(edgectl: Edgectl, at: tuple[str, ...]) -> None:
+    ended = edgectl("pi", "--points", "1e6", "--chunks", "8", *at, "--json")
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(ended.stdout)
+    assert report["result"]["points"] == 1_000_000
+    assert set(report["result"]) == {"pi", "error", "stderr", "points"}
+    assert report["result"]["error"] < 5 * report["result"]["stderr"]
+    assert report["chunks"] == 8
+    again = edgectl("pi", "--points", "1e6", "--chunks", "8", *at)
+    assert again.stdout.startswith(f"pi = {report['result']['pi']:.9f}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("pi", "--points", "many"), "'points' is a number, not 'many'"),
+        (("mapreduce", "run", "nowhere.py"), "nowhere.py: there is no such file"),
+        (("mapreduce", "run", "JOB", "--set", "power"), "--set takes KEY=VALUE"),
+        (("mapreduce", "run", "JOB", "--set", "x=1"), "no setting 'x'; the job has:"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    edgectl: Edgectl, job: str, arguments: tuple[str, ...], told: str
+) -> None:
+    given = [job if argument == "JOB" else argument for argument in arguments]
+    ended = edgectl(*given, "--target", "http://127.0.0.1:1", "--auth", "a:b")
+    assert ended.returncode == 2
+    assert told in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stdout == ""
+
+
+def test_an_action_that_fails_is_one_line_and_exit_code_1(
+    edgectl: Edgectl, at: tuple[str, ...], job: str
+) -> None:
+    path = Path(job)
+    path.write_text(JOB.replace('params["number"]', 'params["numbre"]'))
+    ended = edgectl("mapreduce", "run", job, *at)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert "failed: application error: 'numbre' (activation " in line
+    assert edgectl("action", "list", *at).stdout == ""
+
+
+SLOW = """
+import time
+config = {"chunks": 50}
+def action(params):
+    time.sleep(0.3)
+    return params
+def reduce(results): return len(results)
+"""
+
+
+@pytest.fixture
+def interrupted(
+    environ: dict[str, str], at: tuple[str, ...], tmp_path: Path
+) -> Iterator[subprocess.Popen[str]]:
+    path = tmp_path / "slow.py"
+    path.write_text(SLOW)
+    command = [sys.executable, "-m", "controller", "mapreduce", "run", str(path), *at]
+    process = subprocess.Popen(
+        command,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        restore_signals=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_ctrl_c_takes_the_action_back_and_keeps_the_results(
+    edgectl: Edgectl,
+    at: tuple[str, ...],
+    interrupted: subprocess.Popen[str],
+    tmp_path: Path,
+) -> None:
+    results = tmp_path / ".local/share/edgewhisk/runs"
+    until = time.monotonic() + 10
+    while not any(f.stat().st_size for f in results.glob("*/results.jsonl")):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    interrupted.send_signal(signal.SIGINT)
+    _, talk = interrupted.communicate(timeout=10)
+    assert interrupted.returncode == 130
+    assert f"of 50 map results are kept in {results}" in talk
+    assert edgectl("action", "list", *at).stdout == ""
