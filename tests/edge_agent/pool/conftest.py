@@ -122,6 +122,9 @@ async def running(
 ) -> AsyncIterator[House]:
     clock = Clock()
     missing: set[str] = set()
+    broken: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: broken.append(context))
 
     async def code_of(action: Action) -> str:
         await asyncio.sleep(0)
@@ -151,6 +154,7 @@ async def running(
             await task
         assert not factory.live, "sandboxes were left behind"
         assert len(asyncio.all_tasks()) == 1, "tasks were left behind"
+        assert not broken, "a callback raised"
 
 
 @pytest.fixture

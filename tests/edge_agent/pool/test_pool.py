@@ -248,6 +248,24 @@ async def test_a_head_that_waits_for_memory_is_not_delayed_by_long_runs(
     assert not later.done()
 
 
+async def test_a_head_that_waits_for_memory_is_overtaken_for_a_bounded_time(
+    open_pool: Open,
+) -> None:
+    house = await open_pool(memory_mb=256, factory=holding())
+    house.submit("short")
+    await house.settle()
+    house.submit("head")
+    for _ in range(10):
+        house.submit("short")
+    overtakers = -1
+    while not house.asked("destroy"):
+        house.clock.pass_ms(30)
+        house.factory.busy[0].release()
+        await house.settle()
+        overtakers += 1
+    assert overtakers == 3
+
+
 async def test_who_needs_no_memory_goes_on_while_room_is_made_for_the_head(
     open_pool: Open,
 ) -> None:
@@ -556,6 +574,17 @@ async def test_an_idle_sandbox_that_dies_is_removed(open_pool: Open) -> None:
     assert house.pool.view().used_mb == 0
 
 
+async def test_a_sandbox_that_dies_as_it_answers_is_removed(open_pool: Open) -> None:
+    house = await open_pool(factory=holding())
+    future = house.submit()
+    await house.settle()
+    house.sandboxes[0].exited.set_result(None)
+    house.sandboxes[0].release(Answer(b"{}"))
+    assert (await future).response.success
+    await house.settle()
+    assert house.states() == {}
+
+
 async def test_a_run_that_may_have_been_read_is_not_run_twice(open_pool: Open) -> None:
     house = await open_pool(factory=holding())
     future = house.submit()
@@ -650,6 +679,26 @@ async def test_prewarming_takes_only_memory_that_no_job_waits_for(
     house.factory.busy[0].release()
     await asyncio.gather(*futures)
     assert house.pool.view().used_mb <= 512
+
+
+async def test_prewarming_takes_nothing_from_a_head_that_waits_for_more(
+    open_pool: Open,
+) -> None:
+    factory = holding()
+    factory.fail_creates = 1
+    house = await open_pool(prewarm={"nodejs:20": 1}, memory_mb=1024, factory=factory)
+    await house.settle()
+    house.submit("busy", memory=512)
+    house.submit("short")
+    house.submit("head", memory=512)
+    house.clock.pass_ms(11_000)
+    house.pool.made_room()
+    await house.settle()
+    assert house.states() == {"running": 2}
+    house.factory.busy[1].release()
+    await house.settle()
+    assert house.states() == {"running": 2}
+    assert house.asked("destroy") == ["fake-3"]
 
 
 async def test_a_prewarmed_sandbox_that_dies_is_not_replaced_in_a_loop(

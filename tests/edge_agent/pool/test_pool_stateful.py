@@ -40,6 +40,8 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
+        self.broken: list[object] = []
+        self.loop.set_exception_handler(lambda _, what: self.broken.append(what))
         self.now_ns = 1
         self.numbers = count(1)
         self.jobs: dict[str, tuple[Job, asyncio.Future[Finished]]] = {}
@@ -227,6 +229,7 @@ class PoolMachine(RuleBasedStateMachine):
         for activation_id, (_, future) in self.jobs.items():
             assert future.cancelled() == (activation_id in self.given_up)
         self._close()
+        assert not self.broken, "a callback raised"
         assert not self.factory.live
         assert self.pool.view().used_mb == 0
 
