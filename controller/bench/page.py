@@ -34,7 +34,12 @@ def _scenario(scenario: Mapping[str, Any]) -> str:
     head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
     rows = "".join(map(_row, scenario["lines"]))
     name = escape(scenario["name"])
-    return f"<h2>{name}</h2>\n<table>\n<tr>{head}</tr>\n{rows}</table>\n"
+    errors = "".join(
+        f"<li class='failed'>{count:,} x {escape(text)}</li>\n"
+        for text, count in scenario["errors"].items()
+    )
+    table = f"<table>\n<tr>{head}</tr>\n{rows}</table>\n"
+    return f"<h2>{name}</h2>\n{table}{f'<ul>{errors}</ul>' if errors else ''}\n"
 
 
 def _row(line: Mapping[str, Any]) -> str:

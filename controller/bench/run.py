@@ -6,13 +6,14 @@ Locust is a process of its own: it patches the standard library when it is impor
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -64,10 +65,12 @@ class Scenario:
 
     total: Line
     lines: tuple[Line, ...]
+    #: Why calls failed, and how many: each distinct text of Locust's table.
+    errors: Mapping[str, int]
 
     def document(self) -> dict[str, Any]:
         lines = [line.document() for line in self.lines]
-        return {**self.total.document(), "lines": lines}
+        return {**self.total.document(), "lines": lines, "errors": dict(self.errors)}
 
 
 def folder() -> Path:
@@ -141,17 +144,16 @@ def _report(
 
 def _run(name: str, target: Target, seconds: int) -> Scenario:
     with tempfile.TemporaryDirectory(prefix="edgewhisk-bench-") as place:
-        file = Path(place) / "stats"  # Locust adds .json
+        prefix = Path(place) / "stats"
         command = [sys.executable, "-m", "locust", "-f", str(folder()), _user(name)]
-        command += ["--headless", "--only-summary", "--json-file", str(file)]
+        command += ["--headless", "--json-file", str(prefix), "--csv", str(prefix)]
         clients = str(CLIENTS.get(name, DEFAULT_CLIENTS))
         command += ["-u", clients, "-r", clients, "-t", f"{seconds}s"]
         command += ["--insecure"] if target.insecure else []
         said = _finished(command, _environment(target))
-        file = file.with_suffix(".json")
-        if not file.exists():
+        if not prefix.with_suffix(".json").exists():
             raise BadScenario(_reason(said))
-        return _read(name, json.loads(file.read_text()))
+        return _read(name, prefix)
 
 
 def _user(name: str) -> str:
@@ -201,12 +203,17 @@ def _reason(said: str) -> str:
     return last.removeprefix("error: ")
 
 
-def _read(name: str, entries: Sequence[dict[str, Any]]) -> Scenario:
-    """Read Locust's `--json`: an entry for each line, with a histogram of its times."""
+def _read(name: str, prefix: Path) -> Scenario:
+    """Read Locust's `--json-file` (an entry for each line) and failures (`--csv`)."""
+    entries = json.loads(prefix.with_suffix(".json").read_text())
     lines = tuple(_line(entry["name"], [entry]) for entry in entries)
     if not lines:
         raise BenchError(f"{name}: nothing was measured")
-    return Scenario(_line(name, entries), lines)
+    with Path(f"{prefix}_failures.csv").open(newline="") as table:
+        errors: Counter[str] = Counter()
+        for row in csv.DictReader(table):
+            errors[row["Error"]] += int(row["Occurrences"])
+    return Scenario(_line(name, entries), lines, errors)
 
 
 def _line(name: str, entries: Sequence[dict[str, Any]]) -> Line:

@@ -48,9 +48,12 @@ def run(
         scenarios or (), target, quick=quick, out=out, say=call.out.say
     )
     _show(call, report)
+    for scenario in report["scenarios"]:
+        for text, count in scenario["errors"].items():
+            call.out.warn(f"{scenario['name']}: {count} x {text}")
     failures = sum(scenario["failures"] for scenario in report["scenarios"])
     if failures:
-        raise Failed(f"{failures} calls failed; see {report['report']}")
+        raise Failed(f"{failures} calls failed")
 
 
 def _show(call: Call, report: dict[str, Any]) -> None:
