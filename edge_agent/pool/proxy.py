@@ -135,7 +135,6 @@ class Proxy:
     def run(self, waiting: Waiting) -> None:
         """Run a job in a sandbox that is warm for it."""
         self.start = StartKind.WARM
-        self._init = None
         self._init_ms = None
         self._begin(waiting)
         self._run(self._begun_ms)
@@ -207,6 +206,8 @@ class Proxy:
             logs=ran.logs if init is None or init is ran else init.logs + ran.logs,
             level=self.sandbox.level,
         )
+        self._init = None
+        del self._job  # an idle sandbox must not hold on to a megabyte of arguments
         keep = response.status in KEPT and self.alive
         self._owner.job_done(self, finished, keep=keep)
 

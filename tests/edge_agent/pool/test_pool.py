@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -896,6 +898,33 @@ async def test_close_waits_for_a_sandbox_that_is_being_made(open_pool: Open) -> 
     assert future.cancelled()
     assert not house.factory.live
     assert house.asked("init") == []
+
+
+async def test_a_job_that_ends_after_the_pool_was_cancelled_still_ends(
+    open_pool: Open,
+) -> None:
+    house = await open_pool(factory=holding())
+    well, badly = house.submit(), house.submit()
+    await house.settle()
+    house.task.cancel()
+    await asyncio.wait([house.task])
+    house.sandboxes[0].release()
+    house.sandboxes[1].time_out()
+    assert (await well).response.success
+    assert (await badly).timed_out
+
+
+async def test_an_idle_sandbox_holds_on_to_no_job(
+    open_pool: Open, make_job: Callable[..., Any]
+) -> None:
+    house = await open_pool()
+    for _ in range(2):
+        job = make_job()
+        await house.pool.submit(job)
+        house.factory.calls.clear()
+        await house.settle()
+        held = [r for r in gc.get_referrers(job) if not inspect.isframe(r)]
+        assert held == []
 
 
 async def test_a_cancelled_pool_lets_go_of_its_jobs_and_close_still_destroys(
