@@ -6,6 +6,7 @@ OpenWhisk: where the wait ends first (202), the record is polled until it is the
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import msgspec
@@ -31,7 +32,9 @@ from edge_agent.model.entities import Exec, KeyValue
 UNTOLD_SLOTS = 16
 #: After its time limit, how long a record may take to appear.
 RECORD_GRACE_S = 90.0
+POLL_FIRST_S, POLL_MOST_S = 0.1, 2.0
 NOT_FOUND, TOO_MANY, INTERNAL, UNAVAILABLE = 404, 429, 500, 503
+PASSING = frozenset({0, NOT_FOUND, TOO_MANY, INTERNAL, 502, UNAVAILABLE, 504})
 #: What a host that is no agent of ours says to `/edge/v1`.
 NO_AGENT = frozenset({400, 401, 403, 404, 405})
 
@@ -39,15 +42,22 @@ NO_AGENT = frozenset({400, 401, 403, 404, 405})
 class FleetNode:
     """One target. The client is entered, and left, by whoever made it."""
 
-    def __init__(self, client: Client, *, name: str, run: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        name: str,
+        run: str,
+        grace_s: float = RECORD_GRACE_S,
+    ) -> None:
         self._client = client
         self._run = run
-        self._record_s = RECORD_GRACE_S
+        self._grace_s = self._record_s = grace_s
         self._tells_slots = True
         self.name = name
 
     async def deploy(self, action_name: str, action: MapAction) -> None:
-        self._record_s = RECORD_GRACE_S + action.limits.get("timeout", 60_000) / 1000
+        self._record_s = self._grace_s + action.limits.get("timeout", 60_000) / 1000
         body = ActionBody(
             exec=Exec(kind=action.kind, code=action.code, main=action.main),
             annotations=[KeyValue(key="edgewhisk-run", value=self._run)],
@@ -81,16 +91,28 @@ class FleetNode:
         started = time.monotonic()
         try:
             answer = await self._client.invoke(action_name, arguments)
-            if answer.response is None:
-                return await self._wait(answer.activation_id)
         except OpenWhiskError as error:
             return _refusal(error)
+        if answer.response is None:
+            return await self._wait(answer.activation_id)
         return _outcome(answer, time.monotonic() - started)
 
     async def _wait(self, activation_id: str) -> Outcome:
-        record = await self._client.wait(activation_id, timeout_s=self._record_s)
-        duration_ms = record.duration if isinstance(record.duration, int) else 0
-        return _read(record.response, activation_id, duration_ms / 1000)
+        """Poll for the record: 404 until it is there, and trouble may pass."""
+        until, pause_s = time.monotonic() + self._record_s, POLL_FIRST_S
+        while time.monotonic() < until:
+            try:
+                record = await self._client.get_activation(activation_id)
+            except OpenWhiskError as error:
+                if error.status not in PASSING:
+                    return Lost(str(error))
+            else:
+                duration = record.duration
+                seconds = duration / 1000 if isinstance(duration, int) else 0.0
+                return _read(record.response, activation_id, seconds)
+            await asyncio.sleep(pause_s)
+            pause_s = min(1.5 * pause_s, POLL_MOST_S)
+        return Lost(f"no record of activation {activation_id}")
 
 
 class Timed(msgspec.Struct, frozen=True):

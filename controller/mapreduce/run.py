@@ -30,8 +30,9 @@ from controller.mapreduce.fleet_node import FleetNode
 from controller.mapreduce.job import Job, Reduced, load_job
 from controller.mapreduce.journal import Journal, read_results
 from controller.mapreduce.node import Node, NodeDown, NodeUnfit
+from controller.mapreduce.patience import Patience
 from controller.mapreduce.progress import OnProgress, Report
-from controller.mapreduce.runner import Patience, Runner
+from controller.mapreduce.runner import Runner
 from edge_agent.model.errors import EdgeWhiskError
 
 _log = logging.getLogger(__name__)

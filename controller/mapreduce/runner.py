@@ -12,11 +12,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
-
-import msgspec
-from msgspec import Raw
 
 from controller.mapreduce.errors import RunFailed
 from controller.mapreduce.job import Job
@@ -30,67 +25,20 @@ from controller.mapreduce.node import (
     NodeUnfit,
     Refused,
 )
+from controller.mapreduce.patience import Patience
 from controller.mapreduce.policy import Assignment, Schedule, Wait
 from controller.mapreduce.progress import (
-    NodeProgress,
     NodeReport,
     NodeState,
     OnProgress,
     Progress,
 )
+from controller.mapreduce.tally import Tally, items_in
 from edge_agent.model.errors import EdgeWhiskError
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a run waits for what, in seconds."""
-
-    #: Between two looks at a node that works, and how long it may take to answer.
-    look_s: float = 2.0
-    answer_s: float = 5.0
-    #: So many looks in a row without an answer: it is gone.
-    looks: int = 3
-    #: Between two tries of a node that is gone: from, to.
-    try_first_s: float = 0.2
-    try_most_s: float = 3.0
-    #: Without any node: at the start, and later.
-    first_node_s: float = 6.0
-    no_node_s: float = 60.0
-    #: Without a result while all nodes refuse.
-    refused_s: float = 120.0
-    #: Between two reports of progress.
-    progress_s: float = 0.1
 
 
 class _Gone(Exception):
     """This node does not answer any more."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What one node has done so far."""
-
-    name: str
-    state: NodeState = NodeState.JOINING
-    slots: int = 0
-    chunks: int = 0
-    busy_s: float = 0.0
-    items: float = 0.0
-    failures: int = 0
-    trouble: str = ""
-    joined_at: float | None = None
-    last_at: float = 0.0
-
-    @property
-    def items_per_s(self) -> float:
-        if self.joined_at is None or self.last_at <= self.joined_at:
-            return 0.0
-        return self.items / (self.last_at - self.joined_at)
-
-    def report(self) -> NodeReport:
-        return NodeReport(
-            self.name, self.chunks, self.busy_s, self.items_per_s, self.failures
-        )
 
 
 class Runner:
@@ -259,24 +207,13 @@ class Runner:
         if not self.schedule.completed(attempt, seconds=done.seconds, now=now):
             return
         self._last_at = tally.last_at = now
-        tally.chunks += 1
-        tally.busy_s += done.seconds
-        tally.items += self._items(done.result)
+        tally.count(items_in(done.result, self.job.items), done.seconds)
         entry = Entry(
             attempt.chunk, tally.name, done.activation_id, done.seconds, done.result
         )
         self._journal.add(entry)
         if self.schedule.finished:
             self._over.set()
-
-    def _items(self, result: Raw) -> float:
-        if self.job.items is None:
-            return 1.0
-        try:
-            found = _FIELDS.decode(result).get(self.job.items, 0)
-        except msgspec.MsgspecError:
-            return 0.0
-        return float(found) if isinstance(found, int | float) else 0.0
 
     async def _lose(self, node: Node, attempt: Assignment, reason: str) -> None:
         # A broken connection may be that one's, or the first word of a dead node.
@@ -357,23 +294,11 @@ class Runner:
             items=items,
             items_per_s=items / seconds if seconds > 0 else 0.0,
             seconds=seconds,
-            nodes=tuple(self._node_progress(tally) for tally in self.tallies.values()),
+            nodes=tuple(
+                tally.progress(self.schedule.in_flight_on(tally.name))
+                for tally in self.tallies.values()
+            ),
         )
-
-    def _node_progress(self, tally: Tally) -> NodeProgress:
-        return NodeProgress(
-            name=tally.name,
-            state=tally.state,
-            slots=tally.slots,
-            in_flight=self.schedule.in_flight_on(tally.name),
-            chunks=tally.chunks,
-            items_per_s=tally.items_per_s,
-            failures=tally.failures,
-            trouble=tally.trouble,
-        )
-
-
-_FIELDS = msgspec.json.Decoder(dict[str, Any])
 
 
 def _chunk_failed(attempt: Assignment, reason: str, activation_id: str) -> RunFailed:

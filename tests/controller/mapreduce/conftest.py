@@ -10,8 +10,8 @@ import pytest
 
 from controller.mapreduce.fake import FakeNode, work_of
 from controller.mapreduce.job import Job, load_job
+from controller.mapreduce.patience import Patience
 from controller.mapreduce.run import Run, plan
-from controller.mapreduce.runner import Patience
 
 SQUARES = """
 config = {"chunks": 20, "offset": 0, "items": "seen"}

@@ -148,7 +148,7 @@ def test_a_file_that_is_no_job_is_told(tmp_path: Path) -> None:
     (tmp_path / "job.txt").write_text("")
     with pytest.raises(JobError, match=r"a job is a \.py or a \.js file"):
         load_job(tmp_path / "job.txt", settings={})
-    (tmp_path / "latin.py").write_bytes(b"# caf\xe9\n")
+    (tmp_path / "latin.py").write_bytes(b"# \xe9\n")
     with pytest.raises(JobError, match="cannot be read"):
         load_job(tmp_path / "latin.py", settings={})
 

@@ -15,10 +15,10 @@ from controller.mapreduce.fake import FakeNode, work_of
 from controller.mapreduce.job import Job, load_job
 from controller.mapreduce.journal import read_results
 from controller.mapreduce.node import Failed, Lost, Outcome, Refused
+from controller.mapreduce.patience import Patience
 from controller.mapreduce.policy import LOSSES
 from controller.mapreduce.progress import NodeState, Progress
 from controller.mapreduce.run import Run, execute, plan
-from controller.mapreduce.runner import Patience
 
 FleetOf = Callable[..., list[FakeNode]]
 WriteJob = Callable[[str], Path]
