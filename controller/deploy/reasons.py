@@ -47,7 +47,11 @@ _NOISE = re.compile(
     r"^(?:(?:Task|Action|Module) failed: |Failed to connect to the host via ssh: )+"
 )
 
-_ERROR = re.compile(r"\berror\b", re.IGNORECASE)
+_ERROR = re.compile(
+    r"^(?:error|fatal|e)\s*:|^[\w.]+(?:error|exception)\s*:", re.IGNORECASE
+)
+# What modules say when the program they ran has said more.
+_VAGUE = re.compile(r"^$|non-zero return code|MODULE FAILURE|failed to validate")
 
 
 def reason_unreachable(text: str) -> str:
@@ -67,8 +71,7 @@ def reason_failed(task: str, text: str, stderr: str = "") -> str:
 def _telling_line(text: str, stderr: str) -> str:
     """A program's last error line says more than 'non-zero return code'."""
     errors = [line.strip() for line in stderr.splitlines() if line.strip()]
-    vague = not text or "non-zero return code" in text or "MODULE FAILURE" in text
-    if vague and errors:
+    if errors and _VAGUE.search(text):
         return _loudest(errors)
     if "Traceback (most recent call last)" in text:
         return [line.strip() for line in text.splitlines() if line.strip()][-1]

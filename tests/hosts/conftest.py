@@ -1,0 +1,270 @@
+"""Real machines for the deployment: Debian with systemd, sshd and a user with sudo.
+
+A root made once by debootstrap (kept in the user's cache), an overlay for each machine,
+booted by systemd-nspawn on a bridge in a network namespace. The machines have no way
+out: what they get, they get from the deployment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from controller.deploy.release import CONSTRAINTS, make_release
+
+SUITE = "bookworm"
+PYTHON = "3.11"
+PACKAGES = (
+    "bubblewrap",
+    "ca-certificates",
+    "dbus",
+    "iproute2",
+    "openssh-server",
+    "python3",
+    "python3-venv",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+)
+USER = "pi"
+SUBNET = "10.77.0"
+BOOT_TIMEOUT_S = 90
+STOP_TIMEOUT_S = 30
+COMMAND_TIMEOUT_S = 300
+NETWORK_UNIT = f"""[Unit]
+DefaultDependencies=no
+Before=ssh.service
+
+[Service]
+Type=oneshot
+ExecStart=/bin/ip link set host0 up
+ExecStart=/bin/ip address add ADDRESS/24 dev host0
+ExecStart=/bin/ip route add default via {SUBNET}.1
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def run(*command: str | Path, timeout: float = COMMAND_TIMEOUT_S) -> str:
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=timeout
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One booted machine; `enter` is the command that enters its network."""
+
+    name: str
+    address: str
+    key: Path
+    enter: Sequence[str]
+    process: subprocess.Popen[bytes]
+
+    def ssh(self, command: str, *, timeout: float = 60) -> str:
+        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
+        options += ["ConnectTimeout=2", "LogLevel=ERROR"]
+        flags = [part for option in options for part in ("-o", option)]
+        where = f"{USER}@{self.address}"
+        return run(
+            *self.enter, "ssh", "-i", self.key, *flags, where, command, timeout=timeout
+        )
+
+    def wait_until_up(self) -> None:
+        give_up = time.monotonic() + BOOT_TIMEOUT_S
+        while True:
+            try:
+                self.ssh("systemctl is-system-running --wait || true")
+            except (AssertionError, subprocess.TimeoutExpired):
+                if time.monotonic() > give_up or self.process.poll() is not None:
+                    raise
+                time.sleep(0.5)
+            else:
+                return
+
+    def power_off(self) -> None:
+        """SIGTERM makes systemd-nspawn shut the machine down in order."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """Where machines are made: a Debian root, a network, a folder in memory."""
+
+    root: Path
+    folder: Path
+    key: Path
+    namespace: str
+
+    @property
+    def enter(self) -> tuple[str, ...]:
+        # Not `ip netns exec`: it hides the control groups that systemd-nspawn needs.
+        return ("nsenter", f"--net=/run/netns/{self.namespace}")
+
+    @contextmanager
+    def machine(self, name: str, number: int) -> Iterator[Machine]:
+        address = f"{SUBNET}.{10 + number}"
+        with self._overlay(name) as root:
+            self._furnish(root, name, address)
+            log = (self.folder / f"{name}.log").open("wb")
+            process = subprocess.Popen(
+                self._boot_command(root, name),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                # Else parts of /proc are covered, and the kernel lets nobody inside
+                # mount a new one, which a machine of its own allows.
+                env={**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"},
+            )
+            machine = Machine(name, address, self.key, self.enter, process)
+            try:
+                machine.wait_until_up()
+                yield machine
+            finally:
+                machine.power_off()
+                log.close()
+
+    def _boot_command(self, root: Path, name: str) -> list[str]:
+        nspawn = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "-b"]
+        nspawn += ["--network-bridge=br0", f"--machine={name}", "-D", str(root)]
+        return [*self.enter, *nspawn]
+
+    @contextmanager
+    def _overlay(self, name: str) -> Iterator[Path]:
+        parts = {part: self.folder / name / part for part in ("up", "work", "root")}
+        for part in parts.values():
+            part.mkdir(parents=True)
+        layers = f"lowerdir={self.root},upperdir={parts['up']},workdir={parts['work']}"
+        run("mount", "-t", "overlay", "overlay", "-o", layers, parts["root"])
+        try:
+            yield parts["root"]
+        finally:
+            run("umount", parts["root"])
+
+    def _furnish(self, root: Path, name: str, address: str) -> None:
+        (root / "etc/hostname").write_text(f"{name}\n")
+        (root / "etc/hosts").write_text(f"127.0.0.1 localhost {name}\n")
+        units = root / "etc/systemd/system"
+        (units / "host0.service").write_text(NETWORK_UNIT.replace("ADDRESS", address))
+        wanted = units / "multi-user.target.wants"
+        wanted.mkdir(exist_ok=True)
+        (wanted / "host0.service").symlink_to("../host0.service")
+        keys = root / "home" / USER / ".ssh" / "authorized_keys"
+        keys.parent.mkdir()
+        keys.write_bytes(self.key.with_suffix(".pub").read_bytes())
+        run("chroot", root, "chown", "-R", f"{USER}:", f"/home/{USER}/.ssh")
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    for program in ("debootstrap", "systemd-nspawn", "ssh-keygen", "nsenter", "ip"):
+        if os.geteuid() != 0 or not shutil.which(program):
+            pytest.fail(
+                "make hosts needs root and: apt-get install debootstrap"
+                " systemd-container openssh-client iproute2"
+            )
+    folder = tmp_path_factory.mktemp("lab")
+    root = debian_root()
+    with in_memory(folder), bridged(f"edgewhisk-{os.getpid()}") as namespace:
+        key = folder / "key"
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+        yield Lab(root, folder, key, namespace)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_release(tmp_path_factory.mktemp("release")).wheel
+
+
+@pytest.fixture(scope="session")
+def edgectl(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel as an installer leaves it, to be first on the path.
+
+    So the deployments of a session are of one release, whatever happens meanwhile to
+    the checkout, and it is packed from the installed files.
+    """
+    folder = tmp_path_factory.mktemp("edgectl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheelhouse(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheels of everything that a node of `SUITE` needs."""
+    folder = tmp_path_factory.mktemp("wheelhouse")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download"]
+    pip += ["--quiet", "--only-binary=:all:", f"--python-version={PYTHON}"]
+    pip += ["-c", str(CONSTRAINTS), "-d", str(folder)]
+    run(*pip, f"edgewhisk[agent] @ file://{wheel}")
+    return folder
+
+
+def debian_root() -> Path:
+    """Made once a package list: a minute, in memory, since dpkg syncs every file."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    listed = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:8]
+    root = cache / "edgewhisk" / f"{SUITE}-{listed}"
+    if root.is_dir():
+        return root
+    partial = root.with_suffix(f".{os.getpid()}")
+    partial.mkdir(parents=True)
+    with in_memory(partial):
+        included = ",".join(PACKAGES)
+        run(
+            *("debootstrap", "--variant=minbase", f"--include={included}"),
+            *(SUITE, partial),
+            timeout=1200,
+        )
+        run("chroot", partial, "useradd", "-m", "-s", "/bin/bash", USER)
+        sudo = partial / "etc/sudoers.d" / USER
+        sudo.write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
+        sudo.chmod(0o440)
+        run("chroot", partial, "apt-get", "clean")
+        run("cp", "-a", partial, partial.with_suffix(".copy"))
+    partial.rmdir()
+    partial.with_suffix(".copy").rename(root)
+    return root
+
+
+@contextmanager
+def in_memory(folder: Path) -> Iterator[None]:
+    run("mount", "-t", "tmpfs", "-o", "size=3g,mode=755", "tmpfs", folder)
+    try:
+        yield
+    finally:
+        run("umount", folder)
+
+
+@contextmanager
+def bridged(namespace: str) -> Iterator[str]:
+    """A network namespace with a bridge for the machines, and nothing beyond it."""
+    ip = ("ip", "-n", namespace)
+    with ExitStack() as stack:
+        run("ip", "netns", "add", namespace)
+        stack.callback(run, "ip", "netns", "delete", namespace)
+        run(*ip, "link", "set", "lo", "up")
+        run(*ip, "link", "add", "br0", "type", "bridge")
+        run(*ip, "address", "add", f"{SUBNET}.1/24", "dev", "br0")
+        run(*ip, "link", "set", "br0", "up")
+        yield namespace

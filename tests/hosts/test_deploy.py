@@ -1,0 +1,242 @@
+"""`edgectl deploy` to a real machine with systemd, sshd and no network but ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.hosts.conftest import Lab, Machine
+
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(900)]
+
+# What a deployment writes; the node's own data changes by itself.
+FINGERPRINT = (
+    "sudo find /opt /etc /usr/local /root /home -xdev -printf '%p %y %m %u %s %T@ %l\\n'"
+    " 2>/dev/null | grep -v '/.ansible' | sort"
+)
+ACTION = """
+import os
+def main(args):
+    hidden = not os.path.exists("/var/lib/edgewhisk/state.db")
+    return {"name": args["name"], "processes": len(os.listdir("/proc")), "hidden": hidden}
+"""
+# Run inside the lab's network: one request, its answer as JSON on stdout.
+ASK = """
+import base64, json, sys, urllib.request
+method, url, key, body = sys.argv[1:]
+token = base64.b64encode(key.encode()).decode()
+headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
+data = body.encode() if body else None
+request = urllib.request.Request(url, method=method, data=data, headers=headers)
+print(urllib.request.urlopen(request, timeout=60).read().decode())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    code: int
+    document: dict[str, Any]
+    talk: str
+
+    def host(self, name: str) -> dict[str, Any]:
+        recap: dict[str, Any] = self.document["hosts"][name]
+        return recap
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One machine and the inventory that names it."""
+
+    machine: Machine
+    folder: Path
+    wheelhouse: Path
+    edgectl: Path
+
+    def inventory(self, name: str = "fleet.yaml", **more: Any) -> Path:
+        variables = {
+            "ansible_user": "pi",
+            "ansible_ssh_private_key_file": str(self.machine.key),
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.folder}/known",
+        }
+        hosts = {self.machine.name: {"ansible_host": self.machine.address}}
+        hosts |= more.pop("hosts", {})
+        path = self.folder / name
+        path.write_text(json.dumps({"all": {"vars": variables | more, "hosts": hosts}}))
+        return path
+
+    def deploy(self, inventory: Path, *options: str) -> Outcome:
+        command = [*self.machine.enter, sys.executable, "-m", "controller", "deploy"]
+        command += ["-i", str(inventory), "--wheelhouse", str(self.wheelhouse)]
+        done = subprocess.run(
+            [*command, "--json", *options],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+            cwd=self.folder,  # not the checkout, which would come before the wheel
+            env={
+                **os.environ,
+                "HOME": str(self.folder),
+                "PYTHONPATH": str(self.edgectl),
+                "XDG_STATE_HOME": "",
+            },
+        )
+        document = json.loads(done.stdout) if done.stdout else {}
+        return Outcome(done.returncode, document, done.stderr)
+
+    def ask(self, method: str, path: str, body: str = "", *, key: str = "key") -> Any:
+        kept = self.folder / "host_vars" / self.machine.name / "edge_agent.yaml"
+        found = re.search(rf'edge_agent_{key}: "(.*)"', kept.read_text())
+        assert found is not None
+        url = f"http://{self.machine.address}:3233{path}"
+        asking = [sys.executable, "-c", ASK, method, url, found[1], body]
+        done = subprocess.run(
+            [*self.machine.enter, *asking], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def site(
+    lab: Lab,
+    wheelhouse: Path,
+    edgectl: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    with lab.machine("node1", 1) as machine:
+        yield Site(machine, tmp_path_factory.mktemp("site"), wheelhouse, edgectl)
+
+
+@pytest.fixture(scope="module")
+def fingerprint(site: Site) -> Callable[[], list[str]]:
+    return lambda: site.machine.ssh(FINGERPRINT).splitlines()
+
+
+@pytest.fixture(scope="module")
+def checked(site: Site, fingerprint: Callable[[], list[str]]) -> tuple[Outcome, bool]:
+    """A check of the blank machine, and whether it left everything as it was."""
+    site.machine.ssh("sudo true")  # the first login writes a file or two
+    before = fingerprint()
+    return site.deploy(site.inventory(), "--check"), before == fingerprint()
+
+
+@pytest.fixture(scope="module")
+def deployed(site: Site, checked: tuple[Outcome, bool]) -> Outcome:
+    assert checked
+    return site.deploy(site.inventory())
+
+
+def test_a_check_of_a_blank_machine_says_what_would_change_and_changes_nothing(
+    checked: tuple[Outcome, bool],
+) -> None:
+    outcome, unchanged = checked
+
+    assert outcome.code == 0, outcome.talk
+    assert outcome.host("node1")["changed"] > 0
+    assert unchanged
+
+
+def test_a_deployed_node_answers(site: Site, deployed: Outcome) -> None:
+    assert deployed.code == 0, deployed.talk
+    assert deployed.host("node1")["failed"] == 0
+    assert deployed.host("node1")["reason"] is None
+    assert Path(deployed.document["log"]).is_file()
+    assert site.ask("GET", "/api/v1")["description"] == "OpenWhisk API"
+
+
+def test_its_keys_are_kept_for_their_owner_alone(site: Site, deployed: Outcome) -> None:
+    assert deployed.code == 0
+    kept = site.folder / "host_vars/node1/edge_agent.yaml"
+    on_node = site.machine.ssh("sudo stat -c '%a %U' /run/edge-agent.json")
+
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert on_node.split() == ["600", "root"]
+
+
+def test_an_action_runs_in_namespaces_under_the_service(
+    site: Site, deployed: Outcome
+) -> None:
+    assert deployed.code == 0
+    code = {"exec": {"kind": "python:default", "code": ACTION}}
+    actions = "/api/v1/namespaces/_/actions/hello"
+    site.ask("PUT", f"{actions}?overwrite=true", json.dumps(code))
+
+    answer = site.ask("POST", f"{actions}?blocking=true", '{"name": "Ann"}')
+    node = site.ask("GET", "/edge/v1/node", key="system_key")
+
+    assert answer["response"]["result"]["name"] == "Ann"
+    assert answer["response"]["result"]["hidden"]
+    assert node["isolation"]["level"] in {"namespaces", "full"}
+
+
+def test_a_second_deploy_changes_nothing(
+    site: Site, deployed: Outcome, fingerprint: Callable[[], list[str]]
+) -> None:
+    assert deployed.code == 0
+    runs = "systemctl show --property MainPID --value edge-agent.service"
+    before, pid = fingerprint(), site.machine.ssh(runs)
+
+    again = site.deploy(site.inventory())
+
+    assert again.code == 0, again.talk
+    assert again.host("node1")["changed"] == 0, again.talk
+    assert fingerprint() == before
+    assert site.machine.ssh(runs) == pid
+
+
+def test_a_host_that_is_off_is_named_and_the_others_go_on(
+    site: Site, deployed: Outcome
+) -> None:
+    assert deployed.code == 0
+    inventory = site.inventory(hosts={"attic": {"ansible_host": "10.77.0.99"}})
+
+    outcome = site.deploy(inventory)
+
+    assert outcome.code == 1
+    assert outcome.host("attic")["unreachable"] == 1
+    assert "No route to host" in outcome.host("attic")["reason"]
+    assert outcome.host("node1") | {"ok": 0} == {
+        "ok": 0,
+        "changed": 0,
+        "failed": 0,
+        "unreachable": 0,
+        "reason": None,
+    }
+
+
+def test_a_wrong_setting_is_named_and_the_node_goes_on_as_it_was(
+    site: Site, deployed: Outcome
+) -> None:
+    assert deployed.code == 0
+    inventory = site.inventory(edge_agent_settings={"pool": {"memory_mb": 0}})
+
+    outcome = site.deploy(inventory)
+
+    assert outcome.code == 1
+    assert "pool.memory_mb" in outcome.host("node1")["reason"]
+    assert site.ask("GET", "/api/v1")["description"] == "OpenWhisk API"
+
+
+def test_a_killed_agent_comes_back_with_what_it_had(
+    site: Site, deployed: Outcome
+) -> None:
+    assert deployed.code == 0
+    trigger = "/api/v1/namespaces/_/triggers/morning"
+    site.ask("PUT", f"{trigger}?overwrite=true", "{}")
+    site.machine.ssh("sudo systemctl kill --signal=KILL edge-agent.service")
+
+    again = site.deploy(site.inventory())  # waits until it answers
+
+    assert again.code == 0, again.talk
+    assert site.ask("GET", trigger)["name"] == "morning"
