@@ -98,6 +98,10 @@ class Connection:
             self._granted(route) is not None for route in self._routes
         )
 
+    def expects_answer(self, route: Route) -> bool:
+        """Whether the broker will soon grant or refuse: nothing has gone wrong yet."""
+        return self._error is None and self._granted(route) is None
+
     @property
     def idle(self) -> bool:
         return not len(self._routes) and self.outlet.idle

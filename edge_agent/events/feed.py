@@ -190,6 +190,7 @@ class MqttPackage:
         await self._state.save(subscription)
         if subscription.active:
             self._source.subscribe(subscription)
+            await self._source.settle(subscription.id)
         else:
             self._source.unsubscribe(subscription.id)
         return self._shown(subscription)

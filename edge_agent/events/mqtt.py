@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from edge_agent.events.mapping import (
     MqttConfig,
     parse_config,
 )
-from edge_agent.events.outlet import Publication
+from edge_agent.events.outlet import MOST_WAITING, Publication
 from edge_agent.events.routes import Route
 from edge_agent.events.topics import Topic
 from edge_agent.settings import Mqtt
@@ -42,6 +43,8 @@ FEED = "whisk.system/mqtt/subscribe"
 #: Brokers that a node talks to at once.
 CONNECTIONS_MOST = 64
 READY_POLL_S = 0.01
+#: How long a feed's CREATE waits for the broker to say yes.
+SETTLE_TIMEOUT_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +149,22 @@ class MqttSource:
         connection, route = placed
         return {**connection.status(), **connection.subscription(route)}
 
+    async def settle(self, subscription_id: str) -> None:
+        """Wait a moment for the broker's answer, so that what comes next is not missed.
+
+        It ends at once where nothing can be waited for: the broker is down, or the
+        subscription is off.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                await _until(lambda: not self._is_open(subscription_id))
+
+    def _is_open(self, subscription_id: str) -> bool:
+        placed = self._placed.get(subscription_id)
+        if placed is None or self._group is None:
+            return False
+        return placed[0].expects_answer(placed[1])
+
     # --- publishing -----------------------------------------------------------------
 
     def publish(self, outgoing: Outgoing) -> None:
@@ -163,9 +182,9 @@ class MqttSource:
         except BuiltinError as error:
             self._give_up(outgoing, str(error))
             return
-        if connection.publish(publication):
-            self._queued.add(outgoing.id)
-        else:
+        self._queued.add(outgoing.id)  # before: at QoS 0 it is out within `publish`
+        if not connection.publish(publication):
+            self._queued.discard(outgoing.id)
             self._left_behind = True
 
     async def send(self, outgoing: Outgoing) -> None:
@@ -173,6 +192,8 @@ class MqttSource:
 
         Raises:
             BuiltinError: it is refused, or there is no room.
+
+        When it is cancelled, what was not sent yet never is.
         """
         connection = self._publisher(outgoing.namespace, outgoing.broker)
         answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -181,9 +202,13 @@ class MqttSource:
             if not answer.done():
                 answer.set_result(problem)
 
-        if not connection.publish(_publication(outgoing, done)):
+        publication = _publication(outgoing, done)
+        if not connection.publish(publication):
             raise BuiltinError("too many messages wait to be published to this broker")
-        problem = await answer
+        try:
+            problem = await answer
+        finally:
+            connection.outlet.withdraw(publication)
         if problem is not None:
             raise BuiltinError(f"the broker refused the message: {problem}")
 
@@ -200,8 +225,7 @@ class MqttSource:
         return self._loaded and all(one.ready for one in self._connections.values())
 
     async def wait_until_ready(self) -> None:
-        while not self.ready:  # noqa: ASYNC110 at the start only; nobody is to be told
-            await asyncio.sleep(READY_POLL_S)
+        await _until(lambda: self.ready)
 
     def health(self) -> dict[str, Any]:
         return {
@@ -270,7 +294,8 @@ class MqttSource:
             self._give_up(outgoing, problem)
         else:
             self._state.sent(outgoing.id)
-        if self._left_behind and not self._queued and self._group is not None:
+        few = len(self._queued) <= MOST_WAITING // 2
+        if self._left_behind and few and self._group is not None:
             self._left_behind = False
             self._group.create_task(self._resend(), name="mqtt outbox")
 
@@ -283,6 +308,11 @@ class MqttSource:
     async def _resend(self) -> None:
         for outgoing in await self._state.outbox():
             self.publish(outgoing)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 rare and short; no event has all of it
+        await asyncio.sleep(READY_POLL_S)
 
 
 def _publication(outgoing: Outgoing, done: Callable[[str | None], None]) -> Publication:

@@ -91,6 +91,12 @@ class Outlet:
         self._pump()
         return True
 
+    def withdraw(self, publication: Publication) -> None:
+        """Do not send it if it still waits."""
+        if publication in self._waiting:
+            self._waiting.remove(publication)
+            self._waiting_bytes -= publication.size
+
     def attach(self, link: Link, allowance: Allowance) -> None:
         self._link = link
         self._allowance = allowance

@@ -169,6 +169,7 @@ class Session:
             asked = (qos, self._routes.identifier(one))
             if self._asked.get(one) != asked:
                 self._asked[one] = asked
+                self.granted.pop(one, None)
                 self._subscribe(one, *asked)
         for one in [one for one in self._asked if one not in wanted]:
             del self._asked[one]

@@ -194,12 +194,11 @@ async def test_a_feed_works_while_the_source_runs(
         given = {"lifecycleEvent": event, **LIFE, **arguments}
         return await package.subscribe(GUEST, given)
 
-    await call("CREATE", topic="a")
-    await ground.up(source)
+    created = await call("CREATE", topic="a")
+    assert created["status"]["granted"] == 1
     outsider.publish("a", "1")
     await sink.wait_for(1)
     await call("UPDATE", topic="b")
-    await ground.up(source)
     outsider.publish("a", "2")
     outsider.publish("b", "3")
     await sink.wait_for(2)

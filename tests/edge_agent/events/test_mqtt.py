@@ -239,6 +239,37 @@ async def test_a_result_is_kept_until_its_broker_is_there(
     await ground.until(lambda: client.heard == [("out", b"1")])
 
 
+async def test_results_that_find_no_room_stay_in_the_outbox_until_there_is(
+    broker_factory: BrokerFactory, ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.events.outlet.MOST_WAITING", 5)
+    monkeypatch.setattr("edge_agent.events.mqtt.MOST_WAITING", 5)
+    broker = broker_factory(start=False)
+    state = FakeState()
+    source = ground.start(FakeSink(), broker.address, state)
+    await ground.until(lambda: source.ready)
+    for number in range(20):
+        one = Outgoing(id=str(number), namespace="g", topic="out", payload=b"", qos=1)
+        state.outgoing[one.id] = one
+        source.publish(one)
+    assert source.health()["brokers"][0]["waiting"] == 5
+
+    broker.start()
+
+    await ground.until(lambda: not state.outgoing)
+
+
+async def test_a_result_at_qos_0_is_out_at_once(broker: Broker, ground: Ground) -> None:
+    state = FakeState()
+    source = ground.start(FakeSink(), broker.address, state)
+    one = Outgoing(id="1", namespace="g", topic="out", payload=b"", qos=0)
+    state.outgoing["1"] = one
+    source.publish(one)
+
+    await ground.until(lambda: not state.outgoing)
+    assert source._queued == set()
+
+
 async def test_a_broker_that_is_killed_costs_repeats_and_no_messages(
     broker: Broker, ground: Ground
 ) -> None:

@@ -128,3 +128,15 @@ def test_the_number_that_waits_is_bounded() -> None:
     taken = [case.put(b"") for _ in range(module.MOST_WAITING + 1)]
 
     assert taken.count(True) == module.MOST_WAITING
+
+
+def test_what_is_withdrawn_is_not_sent() -> None:
+    case, wire = Case(), Wire()
+    case.put(b"1")
+    gone = Publication(b"t", b"2", 1, False, lambda _: None)
+    case.outlet.put(gone)
+    case.outlet.withdraw(gone)
+    case.outlet.withdraw(gone)
+    case.outlet.attach(wire, Allowance(9))
+
+    assert wire.payloads == [b"1"]
