@@ -65,12 +65,14 @@ class Answer(msgspec.Struct, frozen=True):
 class Gone(msgspec.Struct, frozen=True):
     """The runtime gave no usable answer. `size` is the length of one TOO_LONG.
 
-    `start` is what could be kept of an answer that was too long.
+    `start` is what could be kept of an answer that was too long. `unread` is True when
+    it is certain that nothing of the request was read: then another sandbox may run it.
     """
 
     cause: Cause
     size: int = 0
     start: bytes = b""
+    unread: bool = False
 
 
 Said = Answer | Gone

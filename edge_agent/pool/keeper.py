@@ -5,8 +5,7 @@ job or to stand prewarmed. What becomes of a job on the way is reported to the p
 
 - it has begun: the proxy reports its end by `Jobs.job_done`;
 - it cannot be run: `Jobs.job_failed`;
-- its sandbox died before the action was sent to it: `Jobs.job_back`. Once init has been
-  asked for, the sandbox may have read it, and the answer decides.
+- its sandbox died before anything was sent to it: `Jobs.job_back`.
 """
 
 from __future__ import annotations

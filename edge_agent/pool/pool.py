@@ -11,8 +11,8 @@ How to use it: `run()` as a task; `submit(job)` for as long as it runs; at the e
    only by `drain` and `close`: then the job has not ended, and whoever promised it must
    keep it.
 4. A job is put back, at the head of the queue and once, when its sandbox died before
-   the action was sent to it. Once init or run has been asked for it may have been read:
-   running it again is for delivery with its count of attempts, not for the pool.
+   anything was sent to it, or died and certainly had read nothing. Whatever may have
+   been read is not run again here: that is for delivery with its count of attempts.
 5. `on_room` is called whenever a job has ended or a sandbox is gone: then
    `free_slots()` may have grown.
 """
@@ -264,7 +264,9 @@ class Pool:
 
     # -- what the proxies and the keeper report -----------------------------------
 
-    def job_done(self, proxy: Proxy, finished: Finished, *, keep: bool) -> None:
+    def job_done(
+        self, proxy: Proxy, finished: Finished, *, keep: bool, unread: bool
+    ) -> None:
         """A job has been run; after some ends the sandbox is as good as before (D8)."""
         waiting = proxy.unbind()
         self._active -= 1
@@ -273,7 +275,10 @@ class Pool:
         else:
             self._keeper.remove(proxy, Event.FAIL)
         if waiting is not None and not waiting.future.done():
-            waiting.future.set_result(finished)
+            if unread and not waiting.put_back:
+                self._put_back(waiting)
+            else:
+                waiting.future.set_result(finished)
         if self._sandboxes.used_mb > self._sandboxes.memory_mb:
             self._shrink()
         if self._queue.jobs:
@@ -291,9 +296,12 @@ class Pool:
         if waiting.put_back:
             self._end(waiting, NO_RESOURCES)
         else:
-            waiting.put_back = True
-            self._queue.put_back(waiting)
+            self._put_back(waiting)
         self.made_room()
+
+    def _put_back(self, waiting: Waiting) -> None:
+        waiting.put_back = True
+        self._queue.put_back(waiting)
 
     def made_room(self) -> None:
         """A sandbox is gone, or stands prewarmed, or there is more memory."""

@@ -46,7 +46,9 @@ class Owner(Protocol):
 
     def wall_ms(self) -> int: ...
 
-    def job_done(self, proxy: Proxy, finished: Finished, *, keep: bool) -> None: ...
+    def job_done(
+        self, proxy: Proxy, finished: Finished, *, keep: bool, unread: bool
+    ) -> None: ...
 
 
 class Proxy:
@@ -209,11 +211,16 @@ class Proxy:
         self._init = None
         del self._job  # an idle sandbox must not hold on to a megabyte of arguments
         keep = response.status in KEPT and self.alive
-        self._owner.job_done(self, finished, keep=keep)
+        unread = not keep and _unread(ran.said)
+        self._owner.job_done(self, finished, keep=keep, unread=unread)
 
 
 def _timed_out(said: Said) -> bool:
     return isinstance(said, Gone) and said.cause is Cause.TIMED_OUT
+
+
+def _unread(said: Said) -> bool:
+    return isinstance(said, Gone) and said.unread
 
 
 def _result(future: asyncio.Future[Ran]) -> Ran:

@@ -596,6 +596,32 @@ async def test_a_run_that_may_have_been_read_is_not_run_twice(open_pool: Open) -
     assert len(house.asked("run")) == 1
 
 
+@pytest.mark.parametrize("step", ["said_to_init", "said_to_run"])
+async def test_a_job_that_certainly_was_not_read_is_given_to_another_sandbox(
+    open_pool: Open, step: str
+) -> None:
+    house = await open_pool()
+    setattr(house.factory, step, Gone(Cause.EXITED, unread=True))
+    future = house.submit()
+    while not house.sandboxes:
+        await asyncio.sleep(0)
+    setattr(house.factory, step, Answer(b"{}"))
+    assert (await future).response.success
+    assert house.asked("init") == ["fake-1", "fake-2"]
+    await house.settle()
+    assert house.states() == {"ready": 1}
+
+
+async def test_a_job_that_no_sandbox_reads_ends_at_the_second_one(
+    open_pool: Open,
+) -> None:
+    house = await open_pool()
+    house.factory.said_to_run = Gone(Cause.EXITED, unread=True)
+    finished = await house.done()
+    assert finished.response.code is Status.DEVELOPER_ERROR
+    assert house.asked("run") == ["fake-1", "fake-2"]
+
+
 async def test_reschedule_job_when_container_is_removed_prematurely(
     open_pool: Open,
 ) -> None:
