@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_agent import settings
+from edge_agent.sandbox.identity import INSIDE as INSIDE_ID
 from edge_agent.sandbox.probe import Probe
 from edge_agent.sandbox.runtimes import Runtime
 
@@ -41,14 +42,6 @@ class Folders:
     system: Sequence[tuple[str, str]] = field(default_factory=tuple)
 
 
-@dataclass(frozen=True, slots=True)
-class User:
-    """Who it is inside, in a namespace that is there (or, with -1, one of its own)."""
-
-    id: int
-    namespace_fd: int = -1
-
-
 def system_places() -> tuple[tuple[str, str], ...]:
     """How /lib, /bin ... stand on this machine: links into /usr, or folders."""
     places = []
@@ -66,12 +59,10 @@ def arguments(
     runtime: Runtime,
     folders: Folders,
     *,
-    user: User,
     network: bool,
 ) -> list[str]:
     """All arguments up to, and without, the command to run."""
     return [
-        *_user(probe, user),
         *_namespaces(probe, network=network),
         *_system(runtime, folders),
         *_devices(),
@@ -80,18 +71,10 @@ def arguments(
     ]
 
 
-def _user(probe: Probe, user: User) -> list[str]:
-    if user.namespace_fd >= 0:
-        place = ["--userns", str(user.namespace_fd)]
-    elif probe.user_namespace:
-        place = ["--unshare-user"]
-    else:
-        return []
-    return [*place, "--uid", str(user.id), "--gid", str(user.id)]
-
-
 def _namespaces(probe: Probe, *, network: bool) -> list[str]:
     flags = ["--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+    if probe.user_namespace:
+        flags += ["--unshare-user", "--uid", str(INSIDE_ID), "--gid", str(INSIDE_ID)]
     if probe.cgroup_namespace:
         flags.append("--unshare-cgroup")
     if not network:

@@ -72,6 +72,7 @@ class NamespaceHold:
             signal.pidfd_send_signal(self._first, signal.SIGKILL)
 
     def quick_clean(self) -> bool:
+        self.kill()
         if self._first >= 0 and not _ended(self._first, wait_s=0):
             return False
         if self.group is not None:

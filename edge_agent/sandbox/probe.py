@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_agent.sandbox.cgroup import Cgroups, find_cgroups
+from edge_agent.sandbox.identity import Identities
 
 PROBE_TIMEOUT_S = 5.0
 NAMESPACES, RLIMITS = "namespaces", "rlimits"
@@ -39,13 +40,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The kernel's gifts. `bwrap` is its path where namespaces work, else empty."""
+    """The kernel's gifts. `bwrap` is its path where namespaces work, else empty.
+
+    `nobody`: we are root and can start it as a user that owns nothing.
+    """
 
     bwrap: str = ""
     user_namespace: bool = False
     cgroup_namespace: bool = False
     sized_tmpfs: bool = False
-    root: bool = False
+    nobody: bool = False
     seccomp: bool = False
     cgroups: Cgroups = field(default_factory=Cgroups)
     findings: tuple[Finding, ...] = ()
@@ -82,7 +86,7 @@ def probe_kernel(*, bwrap: str | None = None, cgroup_root: Path | None = None) -
         cgroup_namespace=works and _run(path, "--unshare-cgroup", *_TRIAL) is None,
         sized_tmpfs=works
         and _run(path, "--size", "4096", *_TRIAL[-2:], *_TRIAL) is None,
-        root=os.geteuid() == 0,
+        nobody=works and _nobody_works(path or ""),
         seccomp=seccomp,
         cgroups=cgroups,
         findings=tuple(findings),
@@ -95,6 +99,14 @@ def _namespaces_work(path: str, findings: list[Finding]) -> bool:
         return True
     findings.append(Finding(f"bubblewrap cannot make namespaces: {trouble}", _remedy()))
     return False
+
+
+def _nobody_works(path: str) -> bool:
+    """Whether root can start bubblewrap as a user that does not exist."""
+    guard = Identities().next()
+    if os.geteuid() != 0 or not guard:
+        return False
+    return _run(*guard, path, "--unshare-user", *_TRIAL) is None
 
 
 def _remedy() -> str:

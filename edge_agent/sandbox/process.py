@@ -12,6 +12,7 @@ import logging
 import os
 import resource
 from itertools import count
+from pathlib import Path
 from typing import Self
 
 from edge_agent import settings
@@ -23,7 +24,7 @@ from edge_agent.sandbox.base import SandboxError, SandboxSpec
 from edge_agent.sandbox.cgroup import Group, GroupMaker
 from edge_agent.sandbox.folders import FactoryFolder, make_folder
 from edge_agent.sandbox.hold import Hold
-from edge_agent.sandbox.identity import Identities, make_identities
+from edge_agent.sandbox.identity import Identities, open_to_all
 from edge_agent.sandbox.kernel import set_limit
 from edge_agent.sandbox.probe import NAMESPACES, RLIMITS, Probe, probe_kernel
 from edge_agent.sandbox.proxy import ProcessSandbox
@@ -65,7 +66,6 @@ class ProcessFactory:
         self._response_limit = response_limit
         self._numbers = count(1)
         self._live: dict[str, ProcessSandbox] = {}
-        self._identities = Identities()
         self._groups: GroupMaker | None = None
         self._starter: Starter
 
@@ -103,6 +103,11 @@ class ProcessFactory:
         return self.runtimes.kinds
 
     @property
+    def folder(self) -> Path:
+        """Where launchers, the small /etc and, at `rlimits`, work folders lie."""
+        return self._folder.path
+
+    @property
     def live(self) -> tuple[ProcessSandbox, ...]:
         return tuple(self._live.values())
 
@@ -135,7 +140,6 @@ class ProcessFactory:
     async def close(self) -> None:
         """Destroy every sandbox, then remove what was prepared."""
         await asyncio.gather(*(sandbox.destroy() for sandbox in self.live))
-        self._identities.close()
         await asyncio.to_thread(self._clear)
 
     # Starting one
@@ -209,7 +213,7 @@ class ProcessFactory:
         etc = SystemFiles(self._folder.etc)
         etc.build()
         roots = [root for runtime in self.runtimes.found for root in runtime.roots]
-        self._identities = make_identities([launchers, *roots])
+        nobody = self.probe.nobody and open_to_all([launchers, *roots])
         folders = bwrap.Folders(
             launchers=launchers,
             etc=str(etc.folder),
@@ -217,7 +221,11 @@ class ProcessFactory:
             system=bwrap.system_places(),
         )
         return NamespaceStarter(
-            self.probe, self._sandbox, folders, self._identities, etc.refresh
+            self.probe,
+            self._sandbox,
+            folders,
+            Identities(wanted=nobody),
+            etc.refresh,
         )
 
     def _forget(self, sandbox_id: str) -> None:

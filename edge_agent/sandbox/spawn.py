@@ -5,8 +5,8 @@ half the time and needs no watcher; a pidfd tells of the death. It must be calle
 thread that lives as long as the agent: bubblewrap's death-with-parent is tied to it.
 
 In the child: fd 0 is /dev/null, 1 and 2 are logs, 3 takes answers, 4 gives requests, 5
-the arguments of bubblewrap, 6 is for a namespace to join. Number 5 makes a gap between
-the start and the first fork of the child, in which it gets its limits.
+the arguments of bubblewrap. That last one makes a gap between the start and the first
+fork of the child, in which it gets its limits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-STDIN, STDOUT, STDERR, ANSWERS, REQUESTS, ARGUMENTS, NAMESPACE = range(7)
+STDIN, STDOUT, STDERR, ANSWERS, REQUESTS, ARGUMENTS = range(6)
 #: Ends for the child are moved above the numbers they are put on there.
 _ABOVE = 10
 _READS, _WRITES = 0, 1
@@ -80,7 +80,6 @@ def spawn(
     environment: Mapping[str, str],
     *,
     with_arguments: bool = False,
-    passed: Mapping[int, int] | None = None,
 ) -> Child:
     """Start `command` as the leader of a session of its own.
 
@@ -88,7 +87,6 @@ def spawn(
         command: the program's path and its arguments.
         environment: all of it.
         with_arguments: make the pipe of fd 5 too.
-        passed: more numbers in the child -> descriptors of ours.
 
     Raises:
         OSError: it cannot be started, or we are out of descriptors.
@@ -99,7 +97,7 @@ def spawn(
     try:
         for number in [*wanted, ARGUMENTS] if with_arguments else wanted:
             _open_pipe(number, ours, theirs)
-        pid = _posix_spawn(command, environment, {**theirs, **(passed or {})})
+        pid = _posix_spawn(command, environment, theirs)
     except BaseException:
         _close(ours.values())
         raise

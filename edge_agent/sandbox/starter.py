@@ -17,15 +17,13 @@ from edge_agent import settings
 from edge_agent.sandbox import bwrap
 from edge_agent.sandbox.base import SandboxSpec
 from edge_agent.sandbox.hold import COOKIE, GroupHold, Hold, NamespaceHold
-from edge_agent.sandbox.identity import Identities
+from edge_agent.sandbox.identity import Identities, find_setpriv
 from edge_agent.sandbox.kernel import set_limit
 from edge_agent.sandbox.probe import Probe
 from edge_agent.sandbox.runtimes import Runtime
-from edge_agent.sandbox.spawn import ARGUMENTS, NAMESPACE, Child, spawn
+from edge_agent.sandbox.spawn import ARGUMENTS, Child, spawn
 
 _PATH = "/usr/local/bin:/usr/bin:/bin"
-_SETPRIV = Path("/usr/bin/setpriv")
-_GUARD = (str(_SETPRIV), "--pdeathsig", "KILL", "--no-new-privs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +74,12 @@ class NamespaceStarter:
         network: bool,
     ) -> Started:
         launcher = f"{bwrap.INSIDE}/{runtime.launcher}"
-        inherited = self._identities.fd
-        left_over = str(NAMESPACE) if inherited >= 0 else "-"
-        command = _command(runtime, spec, launcher, bwrap.ACTION, left_over)
+        command = _command(runtime, spec, launcher, bwrap.ACTION)
+        guard = self._identities.next()
         child = spawn(
-            [self._probe.bwrap, "--args", str(ARGUMENTS), "--", *command],
+            [*guard, self._probe.bwrap, "--args", str(ARGUMENTS), "--", *command],
             _environment(bwrap.ACTION, bwrap.TMP),
             with_arguments=True,
-            passed={NAMESPACE: inherited} if inherited >= 0 else {},
         )
         _limit(child.pid, self._sandbox)
         self._release(child, runtime, network=network)
@@ -91,13 +87,11 @@ class NamespaceStarter:
 
     def _release(self, child: Child, runtime: Runtime, *, network: bool) -> None:
         """Give bubblewrap its arguments: from here on it forks."""
-        fd = NAMESPACE if self._identities.fd >= 0 else -1
         arguments = bwrap.arguments(
             self._probe,
             self._sandbox,
             runtime,
             self._folders,
-            user=bwrap.User(self._identities.next(), fd),
             network=network,
         )
         os.write(child.ends[ARGUMENTS], "\0".join([*arguments, ""]).encode())
@@ -113,7 +107,9 @@ class PlainStarter:
         self._sandbox = sandbox
         self._folder = folder
         self._launchers = launchers
-        self._guard = _GUARD if _SETPRIV.exists() else ()
+        self._guard: tuple[str, ...] = ()
+        if program := find_setpriv():
+            self._guard = (program, "--pdeathsig", "KILL", "--no-new-privs")
 
     def prepare(self, sandbox_id: str) -> None:
         (self._folder / sandbox_id / "tmp").mkdir(parents=True, mode=0o700)
@@ -128,7 +124,7 @@ class PlainStarter:
     ) -> Started:
         folder = self._folder / sandbox_id
         launcher = f"{self._launchers}/{runtime.launcher}"
-        command = _command(runtime, spec, launcher, str(folder), "-")
+        command = _command(runtime, spec, launcher, str(folder))
         environment = _environment(str(folder), str(folder / "tmp"))
         environment[COOKIE] = cookie = f"{self._folder.name}/{sandbox_id}/"
         child = spawn([*self._guard, *command], environment)
@@ -144,15 +140,13 @@ def _limit(pid: int, sandbox: settings.Sandboxing) -> None:
 
 
 def _command(
-    runtime: Runtime, spec: SandboxSpec, launcher: str, folder: str, left_over: str
+    runtime: Runtime, spec: SandboxSpec, launcher: str, folder: str
 ) -> list[str]:
-    """`left_over` is a descriptor that bubblewrap cannot close for us."""
     if runtime.family == "nodejs":
         heap = f"--max-old-space-size={spec.memory_mb}"
-        return [runtime.interpreter, heap, launcher, folder, left_over]
+        return [runtime.interpreter, heap, launcher, folder]
     flags = ["-I", "-S", "-B", "-X", "utf8"]
-    rest = [launcher, folder, left_over, *runtime.packages]
-    return [runtime.interpreter, *flags, *rest]
+    return [runtime.interpreter, *flags, launcher, folder, *runtime.packages]
 
 
 def _environment(home: str, tmp: str) -> dict[str, str]:

@@ -41,8 +41,8 @@ class SystemFiles:
     def build(self) -> None:
         for name in ("ssl", *BOUND):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        (self.folder / "passwd").write_text(identity.passwd())
-        (self.folder / "group").write_text(identity.group())
+        (self.folder / "passwd").write_text(identity.PASSWD)
+        (self.folder / "group").write_text(identity.GROUP)
         for name in _COPIED:
             self._copy(name)
         self.refresh()

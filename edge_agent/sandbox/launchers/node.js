@@ -1,8 +1,7 @@
 /* Runs one Node.js action: the far end of `process.py`.
  *
  * Requests are JSON lines on fd 4, the init request first; answers are lines on fd 3:
- * `+` (ok) or `-`, then JSON. Argument 1 is the work folder, 2 a descriptor to close (or `-`).
- * Answers are written
+ * `+` (ok) or `-`, then JSON. Argument 1 is the work folder. Answers are written
  * synchronously; requests are read by the event loop, so that what an action has left
  * running goes on between two activations. Nothing is required before it is needed.
  *
@@ -24,7 +23,7 @@ const NO_ENTRY = 'Zipped actions must contain either package.json or index.js at
 const UNSUPPORTED =
   'There was an error uncompressing the action archive. The file type is unsupported.'
 
-const [folder, leftOver] = process.argv.slice(2)
+const folder = process.argv[2]
 
 class Refused extends Error {}
 
@@ -251,7 +250,6 @@ function onData (chunk) {
 }
 
 process.chdir(folder)
-if (leftOver !== '-') fs.closeSync(Number(leftOver))
 process.argv.splice(1)
 // Loading `net` takes longer than the rest: the agent need not wait for it.
 answer('+', '{"OK":true}')

@@ -2,8 +2,7 @@
 
 Standard library only, run by the interpreter of the user's choice as `python3 -I -S`.
 Requests are JSON lines on fd 4, the init request first; answers are lines on fd 3: `+`
-(ok) or `-`, then JSON. Argument 1 is the work folder, 2 a descriptor to close (or `-`),
-the others extend `sys.path`.
+(ok) or `-`, then JSON. Argument 1 is the work folder, the others extend `sys.path`.
 
 Half of a cold start is imports, so nothing is imported that one can do without: `json`
 costs 8 ms and `os` 1.3 ms on a small machine, `traceback` 10. The C parts of json are
@@ -345,12 +344,10 @@ def prepare():
     sys.path += PATHS
     for fd in (ANSWERS, REQUESTS):
         posix.set_inheritable(fd, False)
-    if LEFT_OVER.isdigit():
-        posix.close(int(LEFT_OVER))
     answer("+", '{"ok":true}')
 
 
-FOLDER, LEFT_OVER, *PATHS = sys.argv[1:]
+FOLDER, *PATHS = sys.argv[1:]
 PID = posix.getpid()
 # Run as a script we are `__main__`, where the user's pickles must not look.
 prepare()

@@ -240,7 +240,7 @@ def test_the_bare_codec_agrees_with_json() -> None:
     code = (
         "import json, sys\n"
         "sys.argv = ['x', '.']\n"
-        f"source = open({_launcher()!r}).read().split('FOLDER, LEFT_OVER')[0]\n"
+        f"source = open({_launcher()!r}).read().split('FOLDER, *PATHS')[0]\n"
         "names = {}\n"
         "exec(source, names)\n"
         "values = [{}, [], {'a': [1, 2.5, None, True, 'é\\u2028\\x00\"']}, {'1': {'b': []}},"
