@@ -13,6 +13,7 @@ the socket.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,8 @@ from edge_agent.events.packets import (
 __all__ = ["LoopClient", "MQTTv5", "MQTTv311", "dial"]
 
 READ_BYTES = 1 << 16
+
+log = logging.getLogger(__name__)
 
 
 async def dial(address: Address, *, timeout_s: float) -> socket.socket:
@@ -197,6 +200,9 @@ class LoopClient(Client):
             self._split(self._unread + data if self._unread else data)
         except MalformedPacket as error:
             self.drop(str(error))
+        except Exception:  # the source's edge: the rest of `data` would be lost
+            log.exception("a message from the broker could not be handled")
+            self.drop("a fault of the node's own, see its log")
 
     def _split(self, data: bytes) -> None:
         start = 0

@@ -133,7 +133,11 @@ class Connection:
         backoff = Backoff(self._settings.backoff_s, self._settings.backoff_most_s)
         said: str | None = None
         while True:
-            problem = await self._live()
+            try:
+                problem = await self._live()
+            except Exception:  # the source's edge: a fault of ours ends no node
+                log.exception("%s: the connection failed", self.identity.address)
+                problem = "a fault of the node's own, see its log"
             if problem is None:
                 return
             if problem != said:

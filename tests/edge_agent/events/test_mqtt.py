@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import msgspec
 import pytest
 
 from controller.local_broker import accepts, amqtt_configuration, free_port
-from edge_agent.events.base import Outgoing, Receipt
+from edge_agent.events.base import Event, Outgoing, Receipt
 from edge_agent.events.fake import FakeSink, FakeState
 from edge_agent.events.mqtt import MqttSource
 
@@ -268,6 +269,67 @@ async def test_a_result_at_qos_0_is_out_at_once(broker: Broker, ground: Ground) 
 
     await ground.until(lambda: not state.outgoing)
     assert source._queued == set()
+
+
+async def test_a_share_takes_each_message_once(broker: Broker, ground: Ground) -> None:
+    sinks = FakeSink(), FakeSink()
+    for number, sink in enumerate(sinks):
+        state = ground.state(t="$share/pool/a/#")
+        name = f"node{number}"
+        await ground.up(ground.start(sink, broker.address, state, client_id=name))
+    outsider = ground.outsider(broker.address)
+    for number in range(20):
+        outsider.publish(f"a/{number}", "1")
+
+    await ground.until(lambda: sum(len(sink.events) for sink in sinks) == 20)
+    topics = {event.origin for sink in sinks for event in sink.events}
+    assert len(topics) == 20
+
+
+@pytest.mark.slow
+async def test_a_broker_that_hangs_is_noticed(broker: Broker, ground: Ground) -> None:
+    state = ground.state(t="a")
+    source = ground.start(FakeSink(), broker.address, state, keepalive_s=1)
+    await ground.up(source)
+    await asyncio.sleep(2.5)  # pings keep it up
+    assert source.ready
+    assert broker.process is not None
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        await ground.until(lambda: failing(source))
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
+
+    await ground.until(lambda: source.ready, timeout_s=10)
+
+
+async def test_a_fault_in_the_sink_costs_a_connection_and_no_message(
+    broker: Broker, ground: Ground
+) -> None:
+    class Faulty(FakeSink):
+        def __call__(self, event: Event) -> asyncio.Future[Receipt]:
+            future = super().__call__(event)
+            if len(self.events) == 1:
+                raise RuntimeError("a fault")
+            return future
+
+    sink = Faulty()
+    source = ground.start(sink, broker.address, ground.state(t="a"))
+    await ground.up(source)
+    outsider = ground.outsider(broker.address)
+    outsider.publish("a", "1")
+    outsider.publish("a", "2")
+
+    events = await sink.wait_for(3)
+    payloads = [msgspec.json.decode(one.payload)["payload"] for one in events]
+    assert payloads == [1, 1, 2]
+
+
+async def test_without_mqtt_paho_is_not_loaded() -> None:
+    code = "import sys, edge_agent.events.mqtt; sys.exit('paho' in sys.modules)"
+    command = [sys.executable, "-c", code]
+
+    assert subprocess.run(command, check=False).returncode == 0
 
 
 async def test_a_broker_that_is_killed_costs_repeats_and_no_messages(
