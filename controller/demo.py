@@ -100,6 +100,7 @@ def run_demo(options: DemoOptions, show: Show) -> DemoReport:
         replays = _events(stage, options, show)
         show.step(4, "pi by map-reduce over the three nodes")
         pi = _compute(stage.targets, options.points, show)
+        show.ok(f"{pi.chunks} chunks in {pi.seconds:.1f} s, {pi.retries} retries")
     return DemoReport(
         directory=fleet.directory,
         replays=replays,
@@ -210,42 +211,36 @@ def claim(fleet: LocalFleet) -> None:
 def _ending(fleet: LocalFleet, *, keep: bool, show: Show) -> Iterator[None]:
     """Stop everything at the end, unless it went well and is to be kept."""
     well = False
-    try:
-        with _terminable():
+    with _interruptible_once() as shield:
+        try:
             yield
-        well = True
-    finally:
-        if not (keep and well):
-            with _undisturbed():
+            well = True
+        finally:
+            shield()
+            if not (keep and well):
                 show.say("stopping everything")
                 fleet.down()
 
 
-Handler = Callable[..., Any] | int | signal.Handlers | None
-
-
 @contextmanager
-def _handling(handlers: dict[signal.Signals, Any]) -> Iterator[None]:
-    before: dict[signal.Signals, Handler] = {
-        number: signal.signal(number, handler) for number, handler in handlers.items()
-    }
+def _interruptible_once() -> Iterator[Callable[[], None]]:
+    """SIGTERM ends it as Ctrl-C does; a second one must not leave half of it running.
+
+    Yields what makes it deaf to both.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def shield() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+
+    def interrupt(*_: object) -> None:
+        shield()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
-        yield
+        yield shield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _terminable() -> Any:
-    """SIGTERM ends it as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    return _handling({signal.SIGTERM: interrupt})
-
-
-def _undisturbed() -> Any:
-    """A second Ctrl-C must not leave half of it running."""
-    ignore = signal.SIG_IGN
-    return _handling({signal.SIGINT: ignore, signal.SIGTERM: ignore})

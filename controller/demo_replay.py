@@ -22,7 +22,7 @@ from typing import Any
 
 from controller.demo_answers import Answers, connected
 
-WINDOW = 64
+WINDOW = 32
 #: Without any result for so long the rest is taken for lost.
 STALL_S = 20.0
 #: For duplicates, after the last result has come.

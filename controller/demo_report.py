@@ -64,6 +64,15 @@ class DemoReport:
     def lost(self) -> int:
         return sum(len(replay.measured.lost) for replay in self.replays)
 
+    @property
+    def pi_sentence(self) -> str:
+        found = self.pi.result
+        return (
+            f"pi = {found['pi']:.8f}, off by {found['error']:.1e}"
+            f" (expected about {found['stderr']:.1e}),"
+            f" {found['points']:,} points in {self.pi.seconds:.1f} s"
+        )
+
     def as_json(self) -> dict[str, Any]:
         return {
             "replays": [replay.as_json() for replay in self.replays],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,8 @@ from controller.cli.call import Call, with_target
 from controller.cli.options import Limit
 
 if TYPE_CHECKING:
+    import asyncio
+
     from controller.fleet.client import Client
     from controller.fleet.target import Target
     from edge_agent.model.activations import ActivationRecord, ActivationSummary
@@ -100,6 +101,8 @@ async def tail(
 
     With --json each line on stdout is one record.
     """
+    import asyncio
+
     shown = 0
     ended: asyncio.Queue[Ended] = asyncio.Queue(1_000)
     async with call.clients() as clients, asyncio.TaskGroup() as group:
@@ -140,8 +143,9 @@ def _show(call: Call, target: Target, record: ActivationRecord, *, logs: bool) -
     from edge_agent.model.activations import summary
 
     if call.out.json:
-        told = {"node": target.name, **msgspec.to_builtins(record)}
-        call.out.text(msgspec.json.encode(told).decode())
+        known = msgspec.json.decode(msgspec.json.encode(record))
+        told = msgspec.json.encode({"node": target.name, **known})
+        call.out.text(told.decode())
         return
     call.out.text("  ".join(_row(target, summary(record))))
     for line in record.logs if logs else ():

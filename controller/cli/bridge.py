@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +37,7 @@ async def run(
 
     A message is acknowledged to the broker only after a node has it on its disk.
     """
+    import asyncio
     import logging
     import signal
 

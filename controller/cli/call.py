@@ -10,7 +10,6 @@ The decorator adds the options to the command's own and hands their values over 
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import os
@@ -160,6 +159,8 @@ def _extended(
         argument = first(given)
         running = command(argument, **given)
         if running is not None:
+            import asyncio
+
             asyncio.run(running)
 
     signature = inspect.signature(command, eval_str=True)

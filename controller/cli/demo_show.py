@@ -38,6 +38,8 @@ class DemoShow:
         self.quiet()
 
     def step(self, number: int, title: str) -> None:
+        if number > 1 and on_terminal(sys.stderr):
+            talk("", "")
         talk(f"{number}/{STEPS}  {title}", "", colour=_BOLD)
 
     def say(self, text: str) -> None:
@@ -142,12 +144,7 @@ def closing(out: Output, report: DemoReport) -> None:
         ],
         document=None,
     )
-    found = report.pi.result
-    out.text(
-        f"pi = {found['pi']:.8f}, off by {found['error']:.1e}"
-        f" (expected about {found['stderr']:.1e}),"
-        f" {found['points']:,} points in {report.pi.seconds:.1f} s"
-    )
+    out.text(report.pi_sentence)
 
 
 def _replayed(replay: ReplayReport) -> tuple[str, ...]:
