@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from controller.cli.output import on_terminal, talk
@@ -33,10 +34,16 @@ _STYLES = {
 class Display:
     """Show a run until left. `unit`: what the job counts, `chunks` when nothing."""
 
-    def __init__(self, unit: str | None = None) -> None:
+    def __init__(
+        self,
+        unit: str | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._unit = unit or "chunks"
         self._live: Live | None = None
-        self._line_at = time.monotonic()
+        self._clock = clock
+        self._line_at = clock()
 
     def __enter__(self) -> Self:
         if on_terminal(sys.stderr):
@@ -56,7 +63,7 @@ class Display:
         if self._live is not None:
             self._live.update(_picture(progress, self._unit), refresh=True)
             return
-        now = time.monotonic()
+        now = self._clock()
         if now - self._line_at >= LINE_EVERY_S:
             self._line_at = now
             talk("", line(progress, self._unit))

@@ -86,9 +86,14 @@ class Runner:
                 for node in self.nodes
             ]
             tasks.append(group.create_task(self._watch(), name="mapreduce-watch"))
-            await self._over.wait()
-            for task in tasks:
-                task.cancel()
+            try:
+                await self._over.wait()
+            finally:
+                # Said as well as cancelled: a group whose child has failed in the
+                # same moment lets its cancellation go.
+                self._over.set()
+                for task in tasks:
+                    task.cancel()
         self._report_progress()
         if self._error is not None:
             raise self._error
@@ -100,14 +105,14 @@ class Runner:
 
     async def _serve(self, node: Node) -> None:
         pause_s = self._patience.try_first_s
-        while True:
+        while not self._over.is_set():
             if await self._join(node):
                 pause_s = self._patience.try_first_s
                 await self._work(node)
             if self.tallies[node.name].state is NodeState.UNFIT:
                 self._give_up_without_hope()
                 return
-            await asyncio.sleep(pause_s)
+            await _settles(self._over, pause_s)
             pause_s = min(2 * pause_s, self._patience.try_most_s)
 
     async def _join(self, node: Node) -> bool:
@@ -153,9 +158,7 @@ class Runner:
                     group.create_task(self._attempt(node, attempt), name=name)
                 case Wait(seconds=seconds):
                     waker.clear()
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(seconds):
-                            await waker.wait()
+                    await _settles(waker, seconds)
 
     async def _look(self, node: Node) -> None:
         """Raise _Gone when the node has not answered for some time."""
@@ -299,6 +302,13 @@ class Runner:
                 for tally in self.tallies.values()
             ),
         )
+
+
+async def _settles(event: asyncio.Event, seconds: float) -> None:
+    """Until the event is set, or the time is over."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _chunk_failed(attempt: Assignment, reason: str, activation_id: str) -> RunFailed:

@@ -314,3 +314,20 @@ async def test_progress_adds_up(run: Run, fleet: FleetOf, haste: Patience) -> No
     assert (last.completed, last.chunks, last.items) == (20, 20, 200)
     assert sum(node.chunks for node in last.nodes) == 20
     assert moments[0].seconds_left is None or moments[0].seconds_left >= 0
+
+
+async def test_an_interrupt_as_a_node_goes_still_ends_the_run(
+    run: Run, fleet: FleetOf, haste: Patience
+) -> None:
+    (node,) = fleet(1, seconds=0.01)
+
+    def go_and_interrupt(_number: int, _arguments: bytes) -> Outcome:
+        node.down = True
+        task.cancel()
+        return Lost("the connection broke")
+
+    node.plan = go_and_interrupt
+    task = asyncio.create_task(execute(run, [node], patience=haste))
+    async with asyncio.timeout(2):
+        with pytest.raises(asyncio.CancelledError):
+            await task
