@@ -101,13 +101,20 @@ class Keeper:
 
     async def close(self) -> None:
         """Destroy them all at the same time; wait for those that are being made."""
-        for proxy in self._sandboxes:
-            if proxy.state not in (State.STARTING, State.REMOVING):
-                self._sandboxes.leave(proxy, Event.FAIL)
+        self._let_go_of_all()
         await self._tasks.settle(CREATE_TIMEOUT_S)
+        for proxy in self._sandboxes:
+            if proxy.state is State.STARTING:  # cancelled before its task began
+                self._not_created(proxy)
+        self._let_go_of_all()  # of those that were being made, too
         async with asyncio.TaskGroup() as group:
             for proxy in self._sandboxes:
                 group.create_task(self._destroy(proxy), name=f"pool.close {proxy}")
+
+    def _let_go_of_all(self) -> None:
+        for proxy in self._sandboxes:
+            if proxy.state not in (State.STARTING, State.REMOVING):
+                self._sandboxes.leave(proxy, Event.FAIL)
 
     def _wanted(self) -> dict[str, int]:
         """By concrete kind; a kind that nothing installed serves is left out."""

@@ -912,9 +912,10 @@ async def test_drain_lets_go_of_what_does_not_end_in_time(open_pool: Open) -> No
     assert house.asked("destroy") == ["fake-1"]
 
 
-async def test_close_waits_for_a_sandbox_that_is_being_made(open_pool: Open) -> None:
-    house = await open_pool()
-    house.factory.hold_creates = True
+async def test_close_waits_for_sandboxes_that_are_being_made(open_pool: Open) -> None:
+    factory = FakeFactory()
+    factory.hold_creates = True
+    house = await open_pool(factory=factory, prewarm={"nodejs:20": 1})
     future = house.submit()
     await house.settle()
     closed = asyncio.create_task(house.pool.close())
@@ -924,6 +925,19 @@ async def test_close_waits_for_a_sandbox_that_is_being_made(open_pool: Open) -> 
     assert future.cancelled()
     assert not house.factory.live
     assert house.asked("init") == []
+    assert house.pool.view().used_mb == 0
+
+
+async def test_a_sandbox_whose_making_never_began_is_forgotten(
+    open_pool: Open,
+) -> None:
+    house = await open_pool()
+    future = house.submit()
+    house.task.cancel()
+    await asyncio.wait([house.task])
+    await house.pool.close()
+    assert future.cancelled()
+    assert house.pool.view().used_mb == 0
 
 
 async def test_a_job_that_ends_after_the_pool_was_cancelled_still_ends(
