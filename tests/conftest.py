@@ -23,12 +23,17 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import hypothesis
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 25.0
 SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # mosquitto lives there
+
+# On a machine that others use as well a deadline for an example is a coin toss.
+hypothesis.settings.register_profile("shared", deadline=None)
+hypothesis.settings.load_profile("shared")
 
 
 # --- agents -------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge_agent.events.base import Sink, Subscription
 from edge_agent.events.fake import FakeState
@@ -24,10 +25,10 @@ class Outsider:
         host, port = address.split(":")
         self.heard: list[tuple[str, bytes]] = []
         self._client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTProtocolVersion(version)
+            CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion(version)
         )
         self._client.on_message = lambda _c, _d, m: self.heard.append(
-            (m.topic, m.payload)
+            (m.topic, bytes(m.payload))
         )
         self._client.connect(host, int(port))
         self._client.loop_start()
@@ -40,7 +41,11 @@ class Outsider:
     async def listen(self, topic: str) -> None:
         done = asyncio.Event()
         loop = asyncio.get_running_loop()
-        self._client.on_subscribe = lambda *_: loop.call_soon_threadsafe(done.set)
+
+        def subscribed(*_: Any) -> None:
+            loop.call_soon_threadsafe(done.set)
+
+        self._client.on_subscribe = subscribed
         self._client.subscribe(topic, 1)
         async with asyncio.timeout(5):
             await done.wait()

@@ -325,6 +325,20 @@ async def test_a_fault_in_the_sink_costs_a_connection_and_no_message(
     assert payloads == [1, 1, 2]
 
 
+async def test_a_connection_that_nobody_needs_is_given_up_and_made_again(
+    broker: Broker, ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.events.connection.IDLE_S", 0.2)
+    source = ground.start(FakeSink(), broker.address, keepalive_s=1)
+    one = Outgoing(id="1", namespace="guest", topic="out", payload=b"")
+    await source.send(one)
+    assert len(source.health()["brokers"]) == 1
+
+    await ground.until(lambda: not source.health()["brokers"])
+
+    await source.send(one)
+
+
 async def test_without_mqtt_paho_is_not_loaded() -> None:
     code = "import sys, edge_agent.events.mqtt; sys.exit('paho' in sys.modules)"
     command = [sys.executable, "-c", code]
@@ -452,9 +466,11 @@ def old_broker(tmp_path: Path) -> Iterator[str]:
     port = free_port()
     file = tmp_path / "amqtt.yaml"
     file.write_text(amqtt_configuration(port))
-    command = [sys.executable, "-P", "-m", "amqtt.scripts.broker_script", "-c", file]
+    command = [sys.executable, "-P", "-m", "amqtt.scripts.broker_script"]
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*command, "-c", str(file)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         assert accepts(port, timeout_s=15)
