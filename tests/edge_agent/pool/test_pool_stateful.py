@@ -11,7 +11,13 @@ from itertools import count
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from edge_agent.model.activations import Answer, Cause, Gone, Said
 from edge_agent.model.entities import Action, ActionLimits, Exec
@@ -47,6 +53,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.jobs: dict[str, tuple[Job, asyncio.Future[Finished]]] = {}
         self.given_up: set[str] = set()
         self.most_mb = 1024
+        self.abrupt = False
         self.factory = FakeFactory()
         self.factory.hold_creates = True
         self.factory.hold_inits = True
@@ -76,6 +83,10 @@ class PoolMachine(RuleBasedStateMachine):
                 self.check_memory()
 
         self.loop.run_until_complete(pass_turns())
+
+    @initialize(abrupt=st.booleans())
+    def the_end_is_chosen(self, *, abrupt: bool) -> None:
+        self.abrupt = abrupt
 
     def unended(self) -> list[str]:
         return [i for i, (_, future) in self.jobs.items() if not future.done()]
@@ -218,6 +229,15 @@ class PoolMachine(RuleBasedStateMachine):
             assert proxy.state is State.STARTING or proxy.alive
 
     def teardown(self) -> None:
+        if not self.abrupt:
+            self.let_all_end()
+        self._close()
+        assert not self.unended(), "a job was forgotten"
+        assert not self.broken, "a callback raised"
+        assert not self.factory.live
+        assert self.pool.view().used_mb == 0
+
+    def let_all_end(self) -> None:
         for _ in range(200):
             if not self.unended():
                 break
@@ -228,10 +248,6 @@ class PoolMachine(RuleBasedStateMachine):
         assert not self.unended(), "a job never ended"
         for activation_id, (_, future) in self.jobs.items():
             assert future.cancelled() == (activation_id in self.given_up)
-        self._close()
-        assert not self.broken, "a callback raised"
-        assert not self.factory.live
-        assert self.pool.view().used_mb == 0
 
     def _close(self) -> None:
         async def close() -> None:
