@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
 
 _ENOUGH = 1 << 16
 
@@ -27,12 +25,3 @@ def first_child(pid: int) -> int | None:
     """None where it has none, or where the kernel does not tell."""
     children = read_text(f"/proc/{pid}/task/{pid}/children").split()
     return int(children[0]) if children else None
-
-
-def set_limit(pid: int, limit: int, value: int) -> None:
-    """Set both bounds of a resource limit, or lower ones where these already stand."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        _, hard = resource.prlimit(pid, limit)
-        if hard != resource.RLIM_INFINITY:
-            value = min(value, hard)
-        resource.prlimit(pid, limit, (value, value))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import resource
 from itertools import count
 from pathlib import Path
 from typing import Self
@@ -21,11 +20,11 @@ from edge_agent.model.errors import SettingsError
 from edge_agent.model.limits import MEBIBYTE
 from edge_agent.sandbox import bwrap
 from edge_agent.sandbox.base import SandboxError, SandboxSpec
+from edge_agent.sandbox.bounds import Bounds
 from edge_agent.sandbox.cgroup import Group, GroupMaker
 from edge_agent.sandbox.folders import FactoryFolder, make_folder
 from edge_agent.sandbox.hold import Hold
 from edge_agent.sandbox.identity import Identities, open_to_all
-from edge_agent.sandbox.kernel import set_limit
 from edge_agent.sandbox.probe import NAMESPACES, RLIMITS, Probe, probe_kernel
 from edge_agent.sandbox.proxy import ProcessSandbox
 from edge_agent.sandbox.runtimes import Runtime, Runtimes, find_runtimes
@@ -149,7 +148,13 @@ class ProcessFactory:
     ) -> Started:
         try:
             await asyncio.to_thread(self._starter.prepare, sandbox_id)
-            return self._starter.start(runtime, spec, sandbox_id, network=self.network)
+            return self._starter.start(
+                runtime,
+                spec,
+                sandbox_id,
+                bounds=self._bounds(spec),
+                network=self.network,
+            )
         except OSError as error:
             raise SandboxError(f"{spec.kind} cannot be started: {error}") from error
 
@@ -167,8 +172,6 @@ class ProcessFactory:
         pids = hold.settle()
         if hold.group is not None:
             await asyncio.to_thread(hold.group.add, *pids)
-        if pids:
-            self._limit(pids[-1], sandbox.spec, hold.group)
 
     def _make_group(self, sandbox: ProcessSandbox) -> Group | None:
         """In a thread. The first process joins at once, which makes the next quick."""
@@ -182,17 +185,21 @@ class ProcessFactory:
             )
             group.add(sandbox.pid)
         except OSError as error:
-            _log.warning("sandbox %s: no control group: %s", sandbox.id, error)
+            _log.warning("no control groups from here on: %s", error)
+            self._groups = None
             return None
         return group
 
-    def _limit(self, pid: int, spec: SandboxSpec, group: Group | None) -> None:
-        """What counts only from inside its namespaces on, or stands in for a group."""
-        if self.probe.user_namespace and self.level != RLIMITS:
-            set_limit(pid, resource.RLIMIT_NPROC, self._sandbox.processes)
-        if group is None or group.memory is None:
-            beside = _BESIDE_MB[spec.kind.partition(":")[0]]
-            set_limit(pid, resource.RLIMIT_DATA, (spec.memory_mb + beside) << 20)
+    def _bounds(self, spec: SandboxSpec) -> Bounds:
+        """Memory is bounded by the control group, or else by what may be mapped."""
+        grouped = self._groups is not None and self.probe.cgroups.memory is not None
+        beside = _BESIDE_MB[spec.kind.partition(":")[0]]
+        return Bounds(
+            open_files=self._sandbox.open_files,
+            file_bytes=self._sandbox.tmp_mb << 20,
+            processes=self._sandbox.processes if self.probe.user_namespace else 0,
+            data_bytes=0 if grouped else (spec.memory_mb + beside) << 20,
+        )
 
     # Upkeep
 
@@ -201,9 +208,7 @@ class ProcessFactory:
         keep_from_children()
         launchers = str(self._folder.launchers)
         if self.level == RLIMITS:
-            self._starter = PlainStarter(
-                self._sandbox, folder=self._folder.path, launchers=launchers
-            )
+            self._starter = PlainStarter(folder=self._folder.path, launchers=launchers)
         else:
             self._starter = self._namespace_starter(launchers)
         if self.probe.cgroups.usable:

@@ -5,8 +5,7 @@ half the time and needs no watcher; a pidfd tells of the death. It must be calle
 thread that lives as long as the agent: bubblewrap's death-with-parent is tied to it.
 
 In the child: fd 0 is /dev/null, 1 and 2 are logs, 3 takes answers, 4 gives requests, 5
-the arguments of bubblewrap. That last one makes a gap between the start and the first
-fork of the child, in which it gets its limits.
+the arguments of bubblewrap, which are too many for a process list.
 """
 
 from __future__ import annotations
@@ -115,6 +114,8 @@ def _open_pipe(number: int, ours: dict[int, int], theirs: dict[int, int]) -> Non
         os.close(low)
     theirs[number], ours[number] = pipe[end], pipe[1 - end]
     os.set_blocking(ours[number], False)
+    if number in {STDOUT, STDERR}:  # /dev/stdout can be opened by another user
+        os.fchmod(pipe[end], 0o666)
 
 
 def _posix_spawn(

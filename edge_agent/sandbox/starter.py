@@ -7,18 +7,17 @@ it too hands back a `Child` to talk to and a `Hold` to end it by.
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from edge_agent import settings
 from edge_agent.sandbox import bwrap
 from edge_agent.sandbox.base import SandboxSpec
+from edge_agent.sandbox.bounds import Bounds
 from edge_agent.sandbox.hold import COOKIE, GroupHold, Hold, NamespaceHold
 from edge_agent.sandbox.identity import Identities, find_setpriv
-from edge_agent.sandbox.kernel import set_limit
 from edge_agent.sandbox.probe import Probe
 from edge_agent.sandbox.runtimes import Runtime
 from edge_agent.sandbox.spawn import ARGUMENTS, Child, spawn
@@ -41,7 +40,13 @@ class Starter(Protocol):
     def prepare(self, sandbox_id: str) -> None: ...
 
     def start(
-        self, runtime: Runtime, spec: SandboxSpec, sandbox_id: str, *, network: bool
+        self,
+        runtime: Runtime,
+        spec: SandboxSpec,
+        sandbox_id: str,
+        *,
+        bounds: Bounds,
+        network: bool,
     ) -> Started: ...
 
 
@@ -71,17 +76,22 @@ class NamespaceStarter:
         spec: SandboxSpec,
         sandbox_id: str,  # noqa: ARG002
         *,
+        bounds: Bounds,
         network: bool,
     ) -> Started:
-        launcher = f"{bwrap.INSIDE}/{runtime.launcher}"
-        command = _command(runtime, spec, launcher, bwrap.ACTION)
+        command = _command(
+            runtime,
+            spec,
+            bounds,
+            launcher=f"{bwrap.INSIDE}/{runtime.launcher}",
+            folder=bwrap.ACTION,
+        )
         guard = self._identities.next()
         child = spawn(
             [*guard, self._probe.bwrap, "--args", str(ARGUMENTS), "--", *command],
             _environment(bwrap.ACTION, bwrap.TMP),
             with_arguments=True,
         )
-        _limit(child.pid, self._sandbox)
         self._release(child, runtime, network=network)
         return Started(child, NamespaceHold(child))
 
@@ -101,10 +111,7 @@ class NamespaceStarter:
 class PlainStarter:
     """The interpreter by itself, as the agent's user, in a folder of its own."""
 
-    def __init__(
-        self, sandbox: settings.Sandboxing, *, folder: Path, launchers: str
-    ) -> None:
-        self._sandbox = sandbox
+    def __init__(self, *, folder: Path, launchers: str) -> None:
         self._folder = folder
         self._launchers = launchers
         self._guard: tuple[str, ...] = ()
@@ -120,33 +127,33 @@ class PlainStarter:
         spec: SandboxSpec,
         sandbox_id: str,
         *,
+        bounds: Bounds,
         network: bool,  # noqa: ARG002
     ) -> Started:
         folder = self._folder / sandbox_id
-        launcher = f"{self._launchers}/{runtime.launcher}"
-        command = _command(runtime, spec, launcher, str(folder))
+        command = _command(
+            runtime,
+            spec,
+            # Outside of namespaces all processes of the user count, the agent's too.
+            replace(bounds, processes=0),
+            launcher=f"{self._launchers}/{runtime.launcher}",
+            folder=str(folder),
+        )
         environment = _environment(str(folder), str(folder / "tmp"))
         environment[COOKIE] = cookie = f"{self._folder.name}/{sandbox_id}/"
         child = spawn([*self._guard, *command], environment)
-        _limit(child.pid, self._sandbox)
         return Started(child, GroupHold(child, cookie=cookie, folder=folder))
 
 
-def _limit(pid: int, sandbox: settings.Sandboxing) -> None:
-    """Before it has forked or run anything of the user's: children inherit."""
-    set_limit(pid, resource.RLIMIT_CORE, 0)
-    set_limit(pid, resource.RLIMIT_NOFILE, sandbox.open_files)
-    set_limit(pid, resource.RLIMIT_FSIZE, sandbox.tmp_mb << 20)
-
-
 def _command(
-    runtime: Runtime, spec: SandboxSpec, launcher: str, folder: str
+    runtime: Runtime, spec: SandboxSpec, bounds: Bounds, *, launcher: str, folder: str
 ) -> list[str]:
     if runtime.family == "nodejs":
         heap = f"--max-old-space-size={spec.memory_mb}"
-        return [runtime.interpreter, heap, launcher, folder]
+        return [*bounds.as_command(), runtime.interpreter, heap, launcher, folder]
     flags = ["-I", "-S", "-B", "-X", "utf8"]
-    return [runtime.interpreter, *flags, launcher, folder, *runtime.packages]
+    arguments = [launcher, folder, bounds.as_argument(), *runtime.packages]
+    return [runtime.interpreter, *flags, *arguments]
 
 
 def _environment(home: str, tmp: str) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 Standard library only, run by the interpreter of the user's choice as `python3 -I -S`.
 Requests are JSON lines on fd 4, the init request first; answers are lines on fd 3: `+`
-(ok) or `-`, then JSON. Argument 1 is the work folder, the others extend `sys.path`.
+(ok) or `-`, then JSON. Argument 1 is the work folder, 2
+the resource limits as `number=value,...`, the others extend `sys.path`.
 
 Half of a cold start is imports, so nothing is imported that one can do without: `json`
 costs 8 ms and `os` 1.3 ms on a small machine, `traceback` 10. The C parts of json are
@@ -335,8 +336,19 @@ def initialise():
     return main
 
 
+def set_limits():
+    import resource  # noqa: PLC0415
+
+    for limit in LIMITS.split(","):
+        number, _, value = limit.partition("=")
+        hard = resource.getrlimit(int(number))[1]
+        value = int(value) if hard < 0 else min(int(value), hard)
+        resource.setrlimit(int(number), (value, value))
+
+
 def prepare():
-    """What `site` would have done and users expect, at no cost."""
+    """Limits first, then what `site` would have done and users expect."""
+    set_limits()
     builtins.exit = builtins.quit = sys.exit
     posix.chdir(FOLDER)
     sys.argv = ["main__.py"]
@@ -347,7 +359,7 @@ def prepare():
     answer("+", '{"ok":true}')
 
 
-FOLDER, *PATHS = sys.argv[1:]
+FOLDER, LIMITS, *PATHS = sys.argv[1:]
 PID = posix.getpid()
 # Run as a script we are `__main__`, where the user's pickles must not look.
 prepare()

@@ -239,8 +239,8 @@ async def test_a_virtualenv_in_the_zip_goes_first(bench: Bench) -> None:
 def test_the_bare_codec_agrees_with_json() -> None:
     code = (
         "import json, sys\n"
-        "sys.argv = ['x', '.']\n"
-        f"source = open({_launcher()!r}).read().split('FOLDER, *PATHS')[0]\n"
+        "sys.argv = ['x', '.', '']\n"
+        f"source = open({_launcher()!r}).read().split('FOLDER, LIMITS')[0]\n"
         "names = {}\n"
         "exec(source, names)\n"
         "values = [{}, [], {'a': [1, 2.5, None, True, 'é\\u2028\\x00\"']}, {'1': {'b': []}},"
