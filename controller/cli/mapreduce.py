@@ -60,6 +60,8 @@ def run(
     """
     report = _run(call, job, _settings(settings or []), out)
     if call.out.json:
+        if report.printed and report.printed != report.result:
+            call.out.say(report.printed.rstrip("\n"))
         call.out.document(report.as_json())
         return
     if report.printed:

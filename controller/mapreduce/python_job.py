@@ -51,7 +51,8 @@ class PythonJob:
     def arguments(self, chunk: int) -> bytes:
         what = f"args_for_action({chunk})"
         try:
-            arguments = self.args_for_action(chunk)
+            with contextlib.redirect_stdout(sys.stderr):
+                arguments = self.args_for_action(chunk)
         except _ANYTHING as error:
             _user_error(self.path, error, what)
         if not isinstance(arguments, dict):
@@ -122,7 +123,9 @@ def _module(path: Path, source: str) -> ModuleType:
     module.__file__ = str(path)
     sys.modules[name] = module
     try:
-        exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102 it is a program
+        # Our stdout is the answer; what the job says meanwhile is talk.
+        with contextlib.redirect_stdout(sys.stderr):
+            exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102 a program
     except SyntaxError as error:
         reason = f"syntax error: {error.msg}"
         raise JobError(path, reason, line=error.lineno) from error
