@@ -12,7 +12,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 # command:package pairs that the whole suite wants
 SYSTEM := bwrap:bubblewrap mosquitto:mosquitto node:nodejs npm:npm
 
-.PHONY: demo test lint hosts clean help system-packages
+.PHONY: demo test lint bench hosts clean help system-packages
 .DEFAULT_GOAL := help
 
 demo: $(RUN_STAMP) ## three agents here: sensor readings to results, and pi (KEEP=1 leaves it running)
@@ -28,6 +28,9 @@ lint: $(DEV_STAMP) ## ruff, mypy strict, codespell, yamllint, ansible-lint
 	$(BIN)/codespell
 	$(BIN)/yamllint --strict .
 	PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint
+
+bench: $(RUN_STAMP) ## a node's figures as ratios, a table and JSON (ARGS="NAME..." for some)
+	$(BIN)/python -m controller.bench $(ARGS)
 
 hosts: $(DEV_STAMP) ## deploy to real systemd machines (root on Debian; takes minutes)
 	$(BIN)/python -m pytest -m hosts tests/hosts $(ARGS)

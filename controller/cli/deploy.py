@@ -15,7 +15,7 @@ from controller.cli.errors import Failed, InputError
 from controller.cli.output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from controller.deploy.events import Recap
 
@@ -23,39 +23,46 @@ INVENTORY = "~/.config/edgewhisk/inventory.yaml"
 LOGS_KEPT = 20
 
 
+Inventory = Annotated[
+    Path | None,
+    typer.Option(
+        "-i",
+        "--inventory",
+        metavar="INVENTORY",
+        help=f"Ansible's inventory (default: {INVENTORY}).",
+        show_default=False,
+    ),
+]
+Limit = Annotated[
+    str | None, typer.Option(metavar="PATTERN", help="Only these of its hosts.")
+]
+Check = Annotated[
+    bool, typer.Option("--check", help="Say what would change, change nothing.")
+]
+Diff = Annotated[
+    bool, typer.Option("--diff", help="Show the lines of files that change.")
+]
+Forks = Annotated[
+    int | None, typer.Option(min=1, help="How many hosts at a time (default: 5).")
+]
+Wheelhouse = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Wheels to bring along: nodes then need no network."
+    ),
+]
+
+
 @with_output
 def deploy(
     out: Output,
     *,
-    inventory: Annotated[
-        Path | None,
-        typer.Option(
-            "-i",
-            "--inventory",
-            metavar="INVENTORY",
-            help=f"Ansible's inventory (default: {INVENTORY}).",
-            show_default=False,
-        ),
-    ] = None,
-    limit: Annotated[
-        str | None,
-        typer.Option(metavar="PATTERN", help="Only these of its hosts."),
-    ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Say what would change, change nothing.")
-    ] = False,
-    diff: Annotated[
-        bool, typer.Option("--diff", help="Show the lines of files that change.")
-    ] = False,
-    forks: Annotated[
-        int | None, typer.Option(min=1, help="How many hosts at a time (default: 5).")
-    ] = None,
-    wheelhouse: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Wheels to bring along: nodes then need no network."
-        ),
-    ] = None,
+    inventory: Inventory = None,
+    limit: Limit = None,
+    check: Check = False,
+    diff: Diff = False,
+    forks: Forks = None,
+    wheelhouse: Wheelhouse = None,
 ) -> None:
     """Install the agent on every host of an inventory and start it.
 
@@ -63,18 +70,13 @@ def deploy(
     are kept beside the inventory, in host_vars/HOST/edge_agent.yaml.
     """
     from controller.cli.deploy_progress import Progress
-    from controller.deploy.check import hosts_of
     from controller.deploy.playbook import Run, environment_for, play
     from controller.deploy.release import make_release
-    from controller.fleet.inventory import InventoryError
 
     place = _inventory(inventory)
     wheels = _wheelhouse(wheelhouse)
     environ = environment_for(os.environ)
-    try:
-        hosts = hosts_of(place, limit=limit, environ=environ)
-    except InventoryError as error:
-        raise InputError(str(error)) from error
+    hosts = _hosts(place, limit, environ)
     with TemporaryDirectory(prefix="edgewhisk-") as folder:
         release = make_release(Path(folder))
         run = Run(
@@ -92,6 +94,16 @@ def deploy(
         with Progress() as progress:
             recap = play(run, progress.show, environ)
     _end(out, recap, run.log, f"{release.name}{' (check only)' if check else ''}")
+
+
+def _hosts(place: Path, limit: str | None, environ: Mapping[str, str]) -> list[str]:
+    from controller.deploy.check import hosts_of
+    from controller.fleet.inventory import InventoryError
+
+    try:
+        return hosts_of(place, limit=limit, environ=environ)
+    except InventoryError as error:
+        raise InputError(str(error)) from error
 
 
 def _inventory(given: Path | None) -> Path:
