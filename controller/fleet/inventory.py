@@ -10,6 +10,9 @@ group's, a child's over its parent's); a host is a node when its address is know
 
 with `edge_agent_key` (the namespace's), `edge_agent_system_key` and
 `edge_agent_insecure`. `edgectl` needs no Ansible for this.
+
+A host's variables may also be in `host_vars/HOST.yaml` or `host_vars/HOST/*.yaml`
+beside the inventory, and then win, as with Ansible: `edgectl deploy` keeps keys there.
 """
 
 from __future__ import annotations
@@ -53,7 +56,22 @@ def read_inventory(path: Path) -> list[InventoryNode]:
         of_hosts.setdefault(name, {}).update(own)
     if not of_hosts:
         raise InventoryError(f"{path}: no hosts in this inventory")
-    return [_node(n, {**of_groups[n], **own}, path) for n, own in of_hosts.items()]
+    return [
+        _node(name, {**of_groups[name], **own, **_beside(path, name)}, path)
+        for name, own in of_hosts.items()
+    ]
+
+
+def _beside(inventory: Path, host: str) -> dict[str, Any]:
+    """The host's variables in files of its own; encrypted ones are Ansible's alone."""
+    folder = inventory.parent / "host_vars"
+    files = [folder / f"{host}.yml", folder / f"{host}.yaml"]
+    files += sorted((folder / host).glob("*.y*ml"))
+    found: dict[str, Any] = {}
+    for file in files:
+        if file.is_file() and not file.read_bytes().startswith(b"$ANSIBLE_VAULT"):
+            found.update(_load(file))
+    return found
 
 
 def _load(path: Path) -> Mapping[str, Any]:

@@ -75,10 +75,15 @@ class Site:
         return path
 
     def deploy(self, inventory: Path, *options: str) -> Outcome:
-        command = [*self.machine.enter, sys.executable, "-m", "controller", "deploy"]
-        command += ["-i", str(inventory), "--wheelhouse", str(self.wheelhouse)]
-        done = subprocess.run(
-            [*command, "--json", *options],
+        wheels = ["--wheelhouse", str(self.wheelhouse)]
+        done = self.run("deploy", "-i", str(inventory), *wheels, "--json", *options)
+        document = json.loads(done.stdout) if done.stdout else {}
+        return Outcome(done.returncode, document, done.stderr)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`edgectl ARGUMENTS` in the lab's network."""
+        return subprocess.run(
+            [*self.machine.enter, sys.executable, "-m", "controller", *arguments],
             capture_output=True,
             text=True,
             check=False,
@@ -91,8 +96,6 @@ class Site:
                 "XDG_STATE_HOME": "",
             },
         )
-        document = json.loads(done.stdout) if done.stdout else {}
-        return Outcome(done.returncode, document, done.stderr)
 
     def ask(self, method: str, path: str, body: str = "", *, key: str = "key") -> Any:
         kept = self.folder / "host_vars" / self.machine.name / "edge_agent.yaml"
@@ -178,6 +181,16 @@ def test_an_action_runs_in_namespaces_under_the_service(
     assert answer["response"]["result"]["name"] == "Ann"
     assert answer["response"]["result"]["hidden"]
     assert node["isolation"]["level"] in {"namespaces", "full"}
+
+
+def test_edgectl_reaches_the_fleet_with_the_keys_that_were_kept(
+    site: Site, deployed: Outcome
+) -> None:
+    assert deployed.code == 0
+
+    listed = site.run("action", "list", "--fleet", str(site.inventory()), "--json")
+
+    assert listed.returncode == 0, listed.stderr
 
 
 def test_a_second_deploy_changes_nothing(

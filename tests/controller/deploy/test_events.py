@@ -35,7 +35,7 @@ def test_a_line_of_the_callback_is_an_event(line: str, event: Event) -> None:
 
 
 def test_the_recap_has_the_counts_and_one_reason_a_host() -> None:
-    events = [
+    events: list[Event] = [
         Failed(host="b", task="role : Ask", text="no answer"),
         Unreachable(host="c", task="Facts", text="Connection refused"),
         Stats(
@@ -57,7 +57,7 @@ def test_the_recap_has_the_counts_and_one_reason_a_host() -> None:
 
 
 def test_a_failure_that_was_ignored_or_rescued_is_no_reason() -> None:
-    events = [
+    events: list[Event] = [
         Failed(host="a", task="T", text="never mind", ignored=True),
         Failed(host="b", task="T", text="rescued"),
         Stats(hosts={"a": Counts(ok=2), "b": Counts(ok=2)}),

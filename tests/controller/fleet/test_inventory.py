@@ -75,3 +75,18 @@ def test_a_broken_inventory_is_one_line_with_its_file(
         nodes(tmp_path, text)
     assert str(raised.value).startswith(str(tmp_path / "fleet.yaml"))
     assert "\n" not in str(raised.value)
+
+
+def test_a_hosts_own_files_beside_the_inventory_win(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text("all: {hosts: {attic: {edge_agent_key: old}, cellar: {}}}")
+    kept = tmp_path / "host_vars" / "attic"
+    kept.mkdir(parents=True)
+    (kept / "edge_agent.yaml").write_text("edge_agent_key: new\n")
+    (kept / "secret.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n6233\n")
+    (tmp_path / "host_vars" / "cellar.yml").write_text("edge_agent_port: 80\n")
+
+    attic, cellar = read_inventory(path)
+
+    assert attic.key == "new"
+    assert cellar.url == "http://cellar:80"
