@@ -212,7 +212,7 @@ class Pool:
             if self._carry_out(decision, head):
                 self._queue.take_head(head)
             elif self._overtake(head, decision):
-                continue
+                pass  # ask again: there may be more of them
             elif isinstance(decision, Evict):
                 self._keeper.evict(decision.victims)
             else:
@@ -255,11 +255,13 @@ class Pool:
                 run_ms=proxy.last_run_ms,
                 overtaken_ms=head.overtaken_ms,
             )
-            if cost_ms is not None:
+            if cost_ms is None:
+                continue
+            self._queue.take_overtaker(waiting)
+            if not waiting.future.done():
                 head.overtaken_ms += cost_ms
-                self._queue.take_overtaker(waiting)
                 self._reuse(proxy, waiting)
-                return True
+            return True
         return False
 
     # -- what the proxies and the keeper report -----------------------------------

@@ -1,44 +1,21 @@
-"""The pool at work, under OpenWhisk's names where it has the same test."""
+"""Which job runs where, under OpenWhisk's names where it has the same test."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import pytest
 
-from edge_agent.model.activations import Answer, Cause, Gone, StartKind, Status
+from edge_agent.model.activations import StartKind, Status
 from edge_agent.model.errors import Unavailable
 from edge_agent.model.jobs import Finished
-from edge_agent.pool.pool import Pool
-from edge_agent.sandbox.base import InitRequest, Ran, RunRequest
-from edge_agent.sandbox.fake import FakeFactory, FakeSandbox
-from edge_agent.settings import Pool as PoolSettings
+from edge_agent.sandbox.base import RunRequest
+from edge_agent.sandbox.fake import FakeFactory
 
-
-class House(Protocol):
-    """As conftest makes it."""
-
-    pool: Pool
-    factory: FakeFactory
-    clock: Any
-    task: asyncio.Task[None]
-    missing: set[str]
-
-    def submit(self, name: str = ..., **given: Any) -> asyncio.Future[Finished]: ...
-    async def done(self, name: str = ..., **given: Any) -> Finished: ...
-    async def settle(self) -> None: ...
-    def asked(self, what: str) -> list[str]: ...
-    def states(self) -> dict[str, int]: ...
-    @property
-    def sandboxes(self) -> list[FakeSandbox]: ...
-
-
-Open = Callable[..., Awaitable[House]]
+Open = Callable[..., Awaitable[Any]]  # of the house that conftest makes
 
 
 def holding() -> FakeFactory:
@@ -51,7 +28,7 @@ def error_of(finished: Finished) -> Any:
     return msgspec.json.decode(finished.response.result)["error"]
 
 
-# --- scheduling ---------------------------------------------------------------------
+# --- scheduling -----------------------------------------------------------------------
 
 
 async def test_reuse_a_warm_container(open_pool: Open) -> None:
@@ -219,7 +196,7 @@ async def test_a_kind_is_made_concrete(open_pool: Open) -> None:
     assert house.sandboxes[0].spec.kind == "python:3.11"
 
 
-# --- overtaking ---------------------------------------------------------------------
+# --- overtaking -----------------------------------------------------------------------
 
 
 async def test_two_actions_that_share_a_full_pool_do_not_evict_each_other_each_time(
@@ -283,7 +260,7 @@ async def test_who_needs_no_memory_goes_on_while_room_is_made_for_the_head(
     assert house.asked("run") == ["fake-1", "fake-2", "fake-2"]
 
 
-# --- blocking and others ------------------------------------------------------------
+# --- blocking and others --------------------------------------------------------------
 
 
 async def test_a_blocking_job_does_not_wait_behind_all_events(open_pool: Open) -> None:
@@ -344,421 +321,23 @@ async def test_a_job_whose_caller_gave_up_while_it_waited_is_not_run(
     assert len(house.asked("run")) == 2
 
 
-# --- how jobs end -------------------------------------------------------------------
-
-
-async def test_times_are_those_of_waiting_init_and_run(open_pool: Open) -> None:
-    house = await open_pool(factory=holding())
-    house.factory.hold_inits = True
-    future = house.submit()
-    house.clock.pass_ms(7)
-    await house.settle()
-    start_ms = house.clock.wall_ms()
-    house.clock.pass_ms(20)
-    house.sandboxes[0].release()
-    await house.settle()
-    house.clock.pass_ms(300)
-    house.sandboxes[0].release()
-    finished = await future
-    assert (finished.wait_ms, finished.init_ms, finished.run_ms) == (7, 20, 300)
-    assert finished.start_ms == start_ms
-    assert finished.level == "namespaces"
-
-
-async def test_a_warm_start_has_no_init_time_and_only_its_own_logs(
+async def test_one_that_would_overtake_is_not_run_when_its_caller_gave_up(
     open_pool: Open,
 ) -> None:
-    house = await open_pool()
-    house.factory.said_to_init = Ran(Answer(b"{}"), logs=("loaded",))
-    house.factory.said_to_run = Ran(Answer(b"{}"), logs=("ran",))
-    cold, warm = await house.done(), await house.done()
-    assert (cold.init_ms, cold.logs) == (0, ("loaded", "ran"))
-    assert (warm.init_ms, warm.logs) == (None, ("ran",))
-
-
-async def test_c2_to_c4_what_the_action_is_told(open_pool: Open) -> None:
-    house = await open_pool()
-    house.pool.api_host = "http://10.0.0.5:8080"
-    sent_ms = house.clock.wall_ms()
-    await house.done(
-        package="pkg",
-        activation_id="f" * 32,
-        arguments=b'{"a":1}',
-        environment={"GREETING": "hi"},
-        exec_fields={"main": "start", "binary": True},
-        limits={"timeout": 1500, "logs": 2},
-    )
-    init, run = house.factory.asked("init")[0], house.factory.asked("run")[0]
-    assert init.request == InitRequest(
-        name="hello",
-        main="start",
-        code="code of hello",
-        binary=True,
-        env={
-            "GREETING": "hi",
-            "__OW_API_HOST": "http://10.0.0.5:8080",
-            "__OW_API_KEY": "u:k",
-            "__OW_NAMESPACE": "guest",
-            "__OW_ACTION_NAME": "/guest/pkg/hello",
-            "__OW_ACTION_VERSION": "0.0.1",
-            "__OW_ACTIVATION_ID": "f" * 32,
-            "__OW_TRANSACTION_ID": "tid",
-            "__OW_DEADLINE": str(sent_ms + 1500),
-        },
-    )
-    assert run.request == RunRequest(
-        b'{"a":1}',
-        {
-            "namespace": "guest",
-            "action_name": "/guest/pkg/hello",
-            "action_version": "0.0.1",
-            "activation_id": "f" * 32,
-            "transaction_id": "tid",
-            "deadline": str(sent_ms + 1500),
-            "api_key": "u:k",
-        },
-    )
-    assert (run.timeout_s, run.logs_bytes) == (1.5, 2 << 20)
-    assert (init.timeout_s, init.logs_bytes) == (1.5, 2 << 20)
-
-
-async def test_c1_main_is_main_unless_it_is_given(open_pool: Open) -> None:
-    house = await open_pool()
-    await house.done()
-    request = house.factory.asked("init")[0].request
-    assert isinstance(request, InitRequest)
-    assert (request.main, request.binary) == ("main", False)
-
-
-async def test_c4_the_deadline_is_worked_out_anew_for_the_run(open_pool: Open) -> None:
-    house = await open_pool()
-    house.factory.hold_inits = True
-    future = house.submit(limits={"timeout": 1000})
+    house = await open_pool(memory_mb=256, factory=holding())
+    house.submit("short")
     await house.settle()
-    house.clock.pass_ms(400)
-    house.sandboxes[0].release()
-    await future
-    run = house.factory.asked("run")[0].request
-    assert isinstance(run, RunRequest)
-    assert run.context["deadline"] == str(house.clock.wall_ms() + 1000)
-
-
-@pytest.mark.parametrize(
-    ("annotations", "told"),
-    [
-        ({}, True),
-        ({"provide-api-key": True}, True),
-        ({"provide-api-key": "yes"}, True),
-        ({"provide-api-key": False}, False),
-        ({"provide-api-key": None}, False),
-        ({"provide-api-key": 0}, False),
-    ],
-)
-async def test_c4_the_key_is_given_unless_an_annotation_denies_it(
-    open_pool: Open, annotations: dict[str, Any], told: bool
-) -> None:
-    house = await open_pool()
-    await house.done(annotations=annotations)
-    await house.done(annotations=annotations)
-    for call in house.factory.asked("run"):
-        assert isinstance(call.request, RunRequest)
-        assert call.request.context.get("api_key") == ("u:k" if told else None)
-    init = house.factory.asked("init")[0].request
-    assert isinstance(init, InitRequest)
-    assert ("__OW_API_KEY" in init.env) == told
-
-
-@pytest.mark.parametrize(
-    ("said", "status", "kept"),
-    [
-        (Answer(b'{"a":1}'), Status.SUCCESS, True),
-        (Answer(b'{"error":"no"}'), Status.APPLICATION_ERROR, True),
-        (Answer(b"3"), Status.DEVELOPER_ERROR, False),
-        (Answer(b'{"error":"threw"}', ok=False), Status.DEVELOPER_ERROR, False),
-        (Gone(Cause.TIMED_OUT), Status.DEVELOPER_ERROR, False),
-        (Gone(Cause.EXITED), Status.DEVELOPER_ERROR, False),
-        (Gone(Cause.OUT_OF_MEMORY), Status.DEVELOPER_ERROR, False),
-    ],
-)
-async def test_d8_a_sandbox_is_kept_after_success_and_application_error_only(
-    open_pool: Open, said: Answer | Gone, status: Status, kept: bool
-) -> None:
-    house = await open_pool()
-    house.factory.said_to_run = said
-    finished = await house.done()
-    await house.settle()
-    assert finished.response.code is status
-    assert finished.timed_out == (said == Gone(Cause.TIMED_OUT))
-    assert house.states() == ({"ready": 1} if kept else {})
-    assert house.pool.view().used_mb == (256 if kept else 0)
-
-
-@pytest.mark.parametrize(
-    ("said", "text"),
-    [
-        (Answer(b'{"error":"syntax"}', ok=False), "syntax"),
-        (
-            Gone(Cause.EXITED),
-            "The action did not initialize and exited unexpectedly.",
-        ),
-        (
-            Gone(Cause.TIMED_OUT),
-            (
-                "The action exceeded its time limits of 60000 milliseconds "
-                "during initialization."
-            ),
-        ),
-    ],
-)
-async def test_c13_to_c15_a_failed_init_ends_the_job_without_a_run(
-    open_pool: Open, said: Answer | Gone, text: str
-) -> None:
-    house = await open_pool()
-    house.factory.said_to_init = Ran(said, logs=("broken",))
-    finished = await house.done()
-    await house.settle()
-    assert finished.response.code is Status.DEVELOPER_ERROR
-    assert error_of(finished) == text
-    assert (finished.init_ms, finished.run_ms, finished.logs) == (0, 0, ("broken",))
-    assert finished.timed_out == (said == Gone(Cause.TIMED_OUT))
-    assert house.asked("run") == []
-    assert house.states() == {}
-
-
-async def test_c18_no_sandbox_is_a_whisk_error(open_pool: Open) -> None:
-    house = await open_pool()
-    house.factory.fail_creates = 1
-    finished = await house.done()
-    assert finished.response.code is Status.WHISK_ERROR
-    assert error_of(finished) == "Failed to provision resources to run the action."
-    assert house.states() == {}
-    assert (await house.done()).response.success
-
-
-async def test_a_job_in_the_queue_runs_after_a_failed_create(open_pool: Open) -> None:
-    house = await open_pool(memory_mb=256)
-    house.factory.fail_creates = 1
-    first, second = house.submit("a"), house.submit("b")
-    assert not (await first).response.success
-    assert (await second).response.success
-
-
-async def test_c19_an_action_deleted_meanwhile_is_an_application_error(
-    open_pool: Open,
-) -> None:
-    house = await open_pool()
-    house.missing.add("hello")
-    finished = await house.done()
-    await house.settle()
-    assert finished.response.code is Status.APPLICATION_ERROR
-    assert error_of(finished) == ("Action could not be found or may have been deleted.")
-    assert house.states() == {}
-
-
-async def test_c19_code_that_cannot_be_read_is_a_whisk_error(open_pool: Open) -> None:
-    house = await open_pool()
-    finished = await house.done("unreadable")
-    assert finished.response.code is Status.WHISK_ERROR
-    assert error_of(finished) == "Action could not be fetched."
-    assert (await house.done()).response.success
-
-
-# --- sandboxes that die -------------------------------------------------------------
-
-
-async def test_an_idle_sandbox_that_dies_is_removed(open_pool: Open) -> None:
-    house = await open_pool()
-    await house.done()
-    house.sandboxes[0].die()
-    await house.settle()
-    assert house.states() == {}
-    assert house.asked("destroy") == ["fake-1"]
-    assert house.pool.view().used_mb == 0
-
-
-async def test_a_sandbox_that_dies_as_it_answers_is_removed(open_pool: Open) -> None:
-    house = await open_pool(factory=holding())
-    future = house.submit()
-    await house.settle()
-    house.sandboxes[0].exited.set_result(None)
-    house.sandboxes[0].release(Answer(b"{}"))
-    assert (await future).response.success
-    await house.settle()
-    assert house.states() == {}
-
-
-async def test_a_run_that_may_have_been_read_is_not_run_twice(open_pool: Open) -> None:
-    house = await open_pool(factory=holding())
-    future = house.submit()
-    await house.settle()
-    house.sandboxes[0].die()
-    assert not (await future).response.success
-    assert len(house.asked("run")) == 1
-
-
-@pytest.mark.parametrize("step", ["said_to_init", "said_to_run"])
-async def test_a_job_that_certainly_was_not_read_is_given_to_another_sandbox(
-    open_pool: Open, step: str
-) -> None:
-    house = await open_pool()
-    setattr(house.factory, step, Gone(Cause.EXITED, unread=True))
-    future = house.submit()
-    while not house.sandboxes:
-        await asyncio.sleep(0)
-    setattr(house.factory, step, Answer(b"{}"))
-    assert (await future).response.success
-    assert house.asked("init") == ["fake-1", "fake-2"]
-    await house.settle()
-    assert house.states() == {"ready": 1}
-
-
-async def test_a_job_that_no_sandbox_reads_ends_at_the_second_one(
-    open_pool: Open,
-) -> None:
-    house = await open_pool()
-    house.factory.said_to_run = Gone(Cause.EXITED, unread=True)
-    finished = await house.done()
-    assert finished.response.code is Status.DEVELOPER_ERROR
-    assert house.asked("run") == ["fake-1", "fake-2"]
-
-
-async def test_reschedule_job_when_container_is_removed_prematurely(
-    open_pool: Open,
-) -> None:
-    """The sandbox dies between its start and the init."""
-    house = await open_pool()
-    house.factory.hold_creates = True
-    future = house.submit()
-    await house.settle()
-    house.factory.release_creates()
-    house.factory.hold_creates = False
-    while not house.sandboxes:
-        await asyncio.sleep(0)
-    house.sandboxes[0].die()
-    finished = await asyncio.wait_for(future, 1)
-    assert finished.response.success
-    assert house.asked("init") == ["fake-2"]
-
-
-async def test_a_job_is_put_back_once_only(open_pool: Open) -> None:
-    house = await open_pool()
-    house.factory.hold_creates = True
-    future = house.submit()
-    for n in (1, 2):
-        await house.settle()
-        house.factory.release_creates()
-        while len(house.sandboxes) < n:
-            await asyncio.sleep(0)
-        house.sandboxes[-1].die()
-    finished = await asyncio.wait_for(future, 1)
-    assert error_of(finished) == "Failed to provision resources to run the action."
-    assert house.asked("init") == []
-
-
-# --- prewarming ---------------------------------------------------------------------
-
-
-async def test_create_prewarmed_containers_on_startup(open_pool: Open) -> None:
-    house = await open_pool(prewarm={"python:default": 2, "nodejs:20": 1})
-    await house.settle()
-    assert house.states() == {"prewarmed": 3}
-    kinds = sorted(s.spec.kind for s in house.sandboxes)
-    assert kinds == ["nodejs:20", "python:3.11", "python:3.11"]
-    assert {s.spec.memory_mb for s in house.sandboxes} == {256}
-    assert house.pool.view().used_mb == 768
-
-
-async def test_use_a_prewarmed_container_and_create_a_new_one_to_fill_its_place(
-    open_pool: Open,
-) -> None:
-    house = await open_pool(prewarm={"python:3.11": 1})
-    await house.settle()
-    finished = await house.done()
-    await house.settle()
-    assert finished.start is StartKind.PREWARMED
-    assert house.asked("run") == ["fake-1"]
-    assert house.states() == {"ready": 1, "prewarmed": 1}
-
-
-@pytest.mark.parametrize("given", [{"kind": "nodejs:20"}, {"memory": 128}])
-async def test_not_use_a_prewarmed_container_if_it_doesnt_fit(
-    open_pool: Open, given: dict[str, Any]
-) -> None:
-    house = await open_pool(prewarm={"python:3.11": 1})
-    await house.settle()
-    finished = await house.done(**given)
-    assert finished.start is StartKind.COLD
-    assert house.asked("run") == ["fake-2"]
-
-
-async def test_prewarming_takes_only_memory_that_no_job_waits_for(
-    open_pool: Open,
-) -> None:
-    house = await open_pool(
-        memory_mb=512, prewarm={"python:3.11": 1}, factory=holding()
-    )
-    await house.settle()
-    futures = [house.submit(name) for name in "abc"]
-    await house.settle()
-    assert house.states() == {"running": 2}
-    for sandbox in house.factory.busy:
-        sandbox.release()
+    house.submit("head")
+    gone, kept = house.submit("short"), house.submit("short")
+    gone.cancel()
+    house.factory.busy[0].release()
     await house.settle()
     house.factory.busy[0].release()
-    await asyncio.gather(*futures)
-    assert house.pool.view().used_mb <= 512
+    await kept
+    assert len(house.asked("run")) == 2
 
 
-async def test_prewarming_takes_nothing_from_a_head_that_waits_for_more(
-    open_pool: Open,
-) -> None:
-    factory = holding()
-    factory.fail_creates = 1
-    house = await open_pool(prewarm={"nodejs:20": 1}, memory_mb=1024, factory=factory)
-    await house.settle()
-    house.submit("busy", memory=512)
-    house.submit("short")
-    house.submit("head", memory=512)
-    house.clock.pass_ms(11_000)
-    house.pool.made_room()
-    await house.settle()
-    assert house.states() == {"running": 2}
-    house.factory.busy[1].release()
-    await house.settle()
-    assert house.states() == {"running": 2}
-    assert house.asked("destroy") == ["fake-3"]
-
-
-async def test_a_prewarmed_sandbox_that_dies_is_not_replaced_in_a_loop(
-    open_pool: Open,
-) -> None:
-    house = await open_pool(idle_s=0.5, prewarm={"python:3.11": 1})
-    await house.settle()
-    house.sandboxes[0].die()
-    await asyncio.sleep(0.1)
-    assert house.states() == {}
-    house.clock.pass_ms(11_000)
-    await asyncio.sleep(0.1)
-    assert house.states() == {"prewarmed": 1}
-
-
-async def test_a_failing_prewarm_is_not_repeated_in_a_loop(open_pool: Open) -> None:
-    factory = FakeFactory()
-    factory.fail_creates = 1000
-    house = await open_pool(idle_s=0.5, prewarm={"python:3.11": 1}, factory=factory)
-    await asyncio.sleep(0.15)
-    assert len(house.asked("create")) == 1
-
-
-async def test_a_prewarmed_kind_that_nothing_serves_is_left_out(
-    open_pool: Open,
-) -> None:
-    house = await open_pool(prewarm={"cobol:60": 2, "python:3": 1})
-    await house.settle()
-    assert house.states() == {"prewarmed": 1}
-
-
-# --- memory, idle time, room --------------------------------------------------------
+# --- memory, idle time, room ----------------------------------------------------------
 
 
 async def test_idle_sandboxes_are_removed_after_their_time(open_pool: Open) -> None:
@@ -857,131 +436,3 @@ async def test_the_view_counts_what_there_is(open_pool: Open) -> None:
     assert (view.slots, view.active, view.memory_mb, view.used_mb) == (2, 2, 512, 512)
     assert (view.queued, view.queued_blocking, view.queued_bytes) == (2, 1, 10)
     assert house.states() == {"running": 2}
-
-
-# --- beginning and end --------------------------------------------------------------
-
-
-async def test_a_pool_that_does_not_run_takes_no_work(
-    make_job: Callable[..., Any],
-) -> None:
-    async def no_code(_: object) -> str:
-        return ""
-
-    pool = Pool(
-        FakeFactory(),
-        settings=PoolSettings(),
-        code_of=no_code,
-        api_host="",
-        response_limit=1,
-    )
-    with pytest.raises(Unavailable):
-        pool.submit(make_job())
-    await pool.drain(0.1)
-    await pool.close()
-
-
-async def test_drain_waits_for_running_and_blocking_jobs(open_pool: Open) -> None:
-    house = await open_pool(memory_mb=256, factory=holding())
-    running = house.submit()
-    call, event = house.submit(blocking=True), house.submit()
-    await house.settle()
-    drained = asyncio.create_task(house.pool.drain(5))
-    await house.settle()
-    assert event.cancelled()
-    with pytest.raises(Unavailable):
-        house.submit()
-    house.factory.busy[0].release()
-    await house.settle()
-    house.factory.busy[0].release()
-    await asyncio.wait_for(drained, 1)
-    assert running.result().response.success
-    assert call.result().start is StartKind.WARM
-
-
-async def test_drain_lets_go_of_what_does_not_end_in_time(open_pool: Open) -> None:
-    house = await open_pool(memory_mb=256, factory=holding())
-    running, queued = house.submit(), house.submit(blocking=True)
-    await house.settle()
-    await house.pool.drain(0.02)
-    assert running.cancelled()
-    assert queued.cancelled()
-    await house.pool.close()
-    await house.pool.close()
-    assert house.states() == {}
-    assert house.asked("destroy") == ["fake-1"]
-
-
-async def test_close_waits_for_sandboxes_that_are_being_made(open_pool: Open) -> None:
-    factory = FakeFactory()
-    factory.hold_creates = True
-    house = await open_pool(factory=factory, prewarm={"nodejs:20": 1})
-    future = house.submit()
-    await house.settle()
-    closed = asyncio.create_task(house.pool.close())
-    await house.settle()
-    house.factory.release_creates()
-    await asyncio.wait_for(closed, 1)
-    assert future.cancelled()
-    assert not house.factory.live
-    assert house.asked("init") == []
-    assert house.pool.view().used_mb == 0
-
-
-async def test_a_sandbox_whose_making_never_began_is_forgotten(
-    open_pool: Open,
-) -> None:
-    house = await open_pool()
-    future = house.submit()
-    house.task.cancel()
-    await asyncio.wait([house.task])
-    await house.pool.close()
-    assert future.cancelled()
-    assert house.pool.view().used_mb == 0
-
-
-async def test_a_job_that_ends_after_the_pool_was_cancelled_still_ends(
-    open_pool: Open,
-) -> None:
-    house = await open_pool(factory=holding())
-    well, badly = house.submit(), house.submit()
-    await house.settle()
-    house.task.cancel()
-    await asyncio.wait([house.task])
-    house.sandboxes[0].release()
-    house.sandboxes[1].time_out()
-    assert (await well).response.success
-    assert (await badly).timed_out
-
-
-async def test_an_idle_sandbox_holds_on_to_no_job(
-    open_pool: Open, make_job: Callable[..., Any]
-) -> None:
-    house = await open_pool()
-    for _ in range(2):
-        job = make_job()
-        await house.pool.submit(job)
-        house.factory.calls.clear()
-        await house.settle()
-        held = [r for r in gc.get_referrers(job) if not inspect.isframe(r)]
-        assert held == []
-
-
-async def test_a_cancelled_pool_lets_go_of_its_jobs_and_close_still_destroys(
-    open_pool: Open,
-) -> None:
-    house = await open_pool(factory=holding())
-    running = house.submit("a")
-    await house.settle()
-    house.factory.hold_creates = True
-    starting = house.submit("b")
-    await house.settle()
-    house.task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await house.task
-    assert starting.cancelled()
-    with pytest.raises(Unavailable):
-        house.submit()
-    await house.pool.close()
-    assert running.cancelled()
-    assert not house.factory.live
