@@ -1,9 +1,9 @@
 """Control groups of sandboxes: one each, with bounds on memory and processes.
 
 Version 1 has a tree per controller, version 2 one for all. Below the agent's own group
-there is a parent `edgewhisk-<pid>` per agent, and a child per sandbox in it. Under
-version 2 a group with processes may not hand controllers to its children, so the
-agent first moves itself into a leaf.
+there is a parent `edgewhisk-<pid>-...` per factory, in it a child per sandbox. Under
+version 2 a group with processes may not hand controllers to its children: the agent
+first moves itself into a leaf, and where others share its group there are no groups.
 """
 
 from __future__ import annotations
@@ -122,11 +122,11 @@ def _removed(folder: Path) -> bool:
 
 
 class GroupMaker:
-    """Makes groups under a parent of the agent's own; one per agent process."""
+    """Makes groups under a parent of its own, told from our others by `name`."""
 
-    def __init__(self, cgroups: Cgroups, *, name: str | None = None) -> None:
+    def __init__(self, cgroups: Cgroups, *, name: str) -> None:
         self._cgroups = cgroups
-        self._name = name or f"{PARENT}-{os.getpid()}"
+        self._name = f"{PARENT}-{os.getpid()}-{name}"
 
     def prepare(self) -> None:
         """Make the parents and clear what dead agents left; raises OSError."""
@@ -163,8 +163,7 @@ class GroupMaker:
     def _delegate(self, place: Path) -> None:
         leaf = place / f"{self._name}-agent"
         leaf.mkdir(exist_ok=True)
-        for pid in (place / "cgroup.procs").read_text().split():
-            (leaf / "cgroup.procs").write_text(pid)
+        (leaf / "cgroup.procs").write_text(str(os.getpid()))
         for folder in (place, place / self._name):
             (folder / "cgroup.subtree_control").write_text("+memory +pids")
 

@@ -212,7 +212,9 @@ class ProcessFactory:
         else:
             self._starter = self._namespace_starter(launchers)
         if self.probe.cgroups.usable:
-            self._groups = _prepared(GroupMaker(self.probe.cgroups))
+            self._groups = _prepared(
+                GroupMaker(self.probe.cgroups, name=self.folder.name)
+            )
 
     def _namespace_starter(self, launchers: str) -> NamespaceStarter:
         etc = SystemFiles(self._folder.etc)

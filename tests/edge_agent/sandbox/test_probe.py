@@ -1,0 +1,47 @@
+"""What the kernel gives is a value, and what it does not give has a remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_agent.sandbox.probe import Finding, probe_kernel
+
+
+@pytest.mark.sandbox
+def test_a_working_bubblewrap_gives_namespaces(tmp_path: Path) -> None:
+    probe = probe_kernel(cgroup_root=tmp_path)
+    assert probe.level == "namespaces"
+    assert Path(probe.bwrap).is_absolute()
+
+
+def test_a_missing_bubblewrap_is_found_and_has_a_remedy(tmp_path: Path) -> None:
+    probe = probe_kernel(bwrap="", cgroup_root=tmp_path)
+    assert probe.level == "rlimits"
+    assert "apt-get install bubblewrap" in [f.mend for f in probe.findings]
+
+
+def test_a_bubblewrap_that_is_refused_says_what_it_said(tmp_path: Path) -> None:
+    refused = tmp_path / "bwrap"
+    refused.write_text(
+        "#!/bin/sh\necho 'No permissions to create namespace' >&2\nexit 1\n"
+    )
+    refused.chmod(0o755)
+    probe = probe_kernel(bwrap=str(refused), cgroup_root=tmp_path)
+    assert probe.level == "rlimits"
+    assert not probe.user_namespace
+    assert any("No permissions to create namespace" in f.text for f in probe.findings)
+
+
+def test_a_missing_memory_group_names_the_firmware_line(tmp_path: Path) -> None:
+    probe = probe_kernel(bwrap="", cgroup_root=tmp_path)
+    assert not probe.cgroups.usable
+    assert any("cgroup_enable=memory" in finding.mend for finding in probe.findings)
+
+
+def test_a_finding_reads_as_one_line() -> None:
+    assert (
+        str(Finding("no x", "apt-get install x"))
+        == "no x; to mend it: apt-get install x"
+    )
