@@ -103,6 +103,8 @@ def failure(status: Status, error: Any, *, size: int | UnsetType = UNSET) -> Res
 
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _ARRAY = msgspec.json.Decoder(list[Raw])
+#: What a runtime's answer may make a decoder raise: it may be anything.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def read_init(said: Said, *, timeout_ms: int, response_limit: int) -> Response | None:
@@ -165,7 +167,8 @@ def _read_result(body: bytes, limit: int) -> Response:
         return failure(Status.APPLICATION_ERROR, _gone_text(gone, limit=limit))
     try:
         fields = _OBJECT.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        _check_utf8(body)
+    except _UNREADABLE:
         return _read_array(body)
     if "error" not in fields:
         return success(body, size=len(body))
@@ -182,15 +185,23 @@ def _read_result(body: bytes, limit: int) -> Response:
 def _read_array(body: bytes) -> Response:
     try:
         _ARRAY.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        _check_utf8(body)
+    except _UNREADABLE:
         return failure(Status.DEVELOPER_ERROR, _invalid(body), size=len(body))
     return success(body, size=len(body))
 
 
+def _check_utf8(body: bytes) -> None:
+    """Strings inside a Raw are not looked at, and go out as they are."""
+    if not body.isascii():
+        body.decode()
+
+
 def _error_field(body: bytes) -> Raw | None:
     try:
+        _check_utf8(body)
         return _OBJECT.decode(body).get("error")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _UNREADABLE:
         return None
 
 

@@ -129,3 +129,19 @@ def test_every_answer_means_something(body: bytes, ok: bool) -> None:
     assert response.success == (response.code is Status.SUCCESS)
     if not response.success:
         assert set(json.loads(bytes(response.result))) == {"error"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"a":"\xff"}',
+        b'["\xff"]',
+    ],
+)
+def test_c10_what_nobody_could_read_again_is_no_result(body: bytes) -> None:
+    for ok in (True, False):
+        response = run(Answer(body, ok))
+        assert response.code is Status.DEVELOPER_ERROR
+        assert "did not produce a valid JSON" in str(result(response))
