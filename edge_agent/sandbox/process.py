@@ -147,7 +147,7 @@ class ProcessFactory:
         self, runtime: Runtime, spec: SandboxSpec, sandbox_id: str
     ) -> Started:
         try:
-            await asyncio.to_thread(self._starter.prepare, sandbox_id)
+            await self._starter.prepare(sandbox_id)
             return self._starter.start(
                 runtime,
                 spec,

@@ -6,6 +6,7 @@ it too hands back a `Child` to talk to and a `Hold` to end it by.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,10 +35,10 @@ class Started:
 class Starter(Protocol):
     """`start` is called on the event loop and takes about a millisecond.
 
-    It raises OSError; `prepare` makes, off the loop, what it needs of the disk.
+    It raises OSError. `prepare` makes, off the loop, what that needs of the disk.
     """
 
-    def prepare(self, sandbox_id: str) -> None: ...
+    async def prepare(self, sandbox_id: str) -> None: ...
 
     def start(
         self,
@@ -67,8 +68,9 @@ class NamespaceStarter:
         self._identities = identities
         self._refresh = refresh
 
-    def prepare(self, sandbox_id: str) -> None:  # noqa: ARG002
-        self._refresh()
+    async def prepare(self, sandbox_id: str) -> None:  # noqa: ARG002
+        """Not waited for: what is bound is the folder, and news in it are seen."""
+        asyncio.get_running_loop().run_in_executor(None, self._refresh)
 
     def start(
         self,
@@ -118,8 +120,9 @@ class PlainStarter:
         if program := find_setpriv():
             self._guard = (program, "--pdeathsig", "KILL", "--no-new-privs")
 
-    def prepare(self, sandbox_id: str) -> None:
-        (self._folder / sandbox_id / "tmp").mkdir(parents=True, mode=0o700)
+    async def prepare(self, sandbox_id: str) -> None:
+        folder = self._folder / sandbox_id / "tmp"
+        await asyncio.to_thread(folder.mkdir, parents=True, mode=0o700)
 
     def start(
         self,
