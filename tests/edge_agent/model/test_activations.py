@@ -142,6 +142,6 @@ def test_every_answer_means_something(body: bytes, ok: bool) -> None:
 )
 def test_c10_what_nobody_could_read_again_is_no_result(body: bytes) -> None:
     for ok in (True, False):
-        response = run(Answer(body, ok))
+        response = run(Answer(body, ok), limit=1 << 20)
         assert response.code is Status.DEVELOPER_ERROR
         assert "did not produce a valid JSON" in str(result(response))
