@@ -11,24 +11,25 @@ Everything that was started is stopped again, however it ends; with `keep` it st
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from controller.demo_answers import Answers, of_activations, of_topic
-from controller.demo_replay import OnSeen, read_readings, replay
+from controller.demo_interrupts import Interrupts, interruptible_once
+from controller.demo_replay import OnSeen, Seen, read_readings, replay
 from controller.demo_report import DemoReport, ReplayReport
 from controller.demo_stage import Stage, bridging, deploy, listen
 from controller.fleet.target import Target
 from controller.local import LocalFleet
 from controller.mapreduce.examples import example
+from controller.mapreduce.job import load_job
 from controller.mapreduce.progress import OnProgress, Report
+from controller.mapreduce.run import run_loaded
 from edge_agent.model.errors import EdgeWhiskError
 
 NODES = 3
@@ -93,14 +94,13 @@ def run_demo(options: DemoOptions, show: Show) -> DemoReport:
     started = time.monotonic()
     fleet = LocalFleet(options.directory, say=show.say, records=RECORDS)
     claim(fleet)
-    with _ending(fleet, keep=options.keep, show=show):
+    with _ending(fleet, keep=options.keep, show=show) as interrupts:
         show.step(1, "three nodes and a broker on this machine")
         stage = Stage.of(fleet.up(NODES).state, fleet.directory)
         show.ok(f"{stage.names} serve, {stage.broker_text}")
-        replays = _events(stage, options, show)
-        show.step(4, "pi by map-reduce over the three nodes")
-        pi = _compute(stage.targets, options.points, show)
-        show.ok(f"{pi.chunks} chunks in {pi.seconds:.1f} s, {pi.retries} retries")
+        play = _Play(stage, options, show, interrupts)
+        replays = play.events()
+        pi = play.pi()
     return DemoReport(
         directory=fleet.directory,
         replays=replays,
@@ -111,84 +111,97 @@ def run_demo(options: DemoOptions, show: Show) -> DemoReport:
     )
 
 
-def _events(
-    stage: Stage, options: DemoOptions, show: Show
-) -> tuple[ReplayReport, ReplayReport]:
-    show.step(2, f"a year of hourly readings through {stage.targets[0].name}")
-    deployed = asyncio.run(deploy(stage.targets))
-    show.ok(f"actions {', '.join(deployed.names)} on {stage.names}")
-    asyncio.run(listen(stage.targets[0], HOURLY, "dew_point", result_topic=DEW_POINT))
-    show.ok(f"messages on {HOURLY} run dew_point, results go to {DEW_POINT}")
-    one = _replay(
-        stage,
-        show,
-        _readings("data/new-york-hourly-2013.csv", options.readings),
-        topic=HOURLY,
-        action="dew_point",
-        nodes=stage.targets[:1],
-        answers=of_topic(stage.host, stage.port, DEW_POINT),
-    )
-    show.step(3, "a year of daily readings spread by the bridge over all nodes")
-    with bridging(stage, topic=DAILY, action=deployed.weather):
-        show.ok(f"the bridge leads {DAILY} to {deployed.weather}, least loaded first")
-        spread = _replay(
-            stage,
-            show,
-            _readings("data/seattle-daily-2015.csv", options.readings),
-            topic=DAILY,
-            action=deployed.weather,
-            nodes=stage.targets,
-            answers=of_activations(stage.targets, deployed.weather),
+@dataclass(frozen=True, slots=True)
+class _Play:
+    """Steps 2 to 4."""
+
+    stage: Stage
+    options: DemoOptions
+    show: Show
+    interrupts: Interrupts
+
+    def events(self) -> tuple[ReplayReport, ReplayReport]:
+        stage, show, run = self.stage, self.show, self.interrupts.run
+        first = stage.targets[0]
+        show.step(2, f"a year of hourly readings through {first.name}")
+        deployed = run(deploy(stage.targets))
+        show.ok(f"actions {', '.join(deployed.names)} on {stage.names}")
+        run(listen(first, HOURLY, "dew_point", result_topic=DEW_POINT))
+        show.ok(f"messages on {HOURLY} run dew_point, results go to {DEW_POINT}")
+        one = self._replay(
+            "data/new-york-hourly-2013.csv",
+            topic=HOURLY,
+            action="dew_point",
+            nodes=[first],
+            answers=of_topic(stage.host, stage.port, DEW_POINT),
         )
-    return one, spread
+        weather = deployed.weather
+        show.step(3, "a year of daily readings spread by the bridge over all nodes")
+        with bridging(stage, topic=DAILY, action=weather):
+            show.ok(f"the bridge leads {DAILY} to {weather}, least loaded first")
+            spread = self._replay(
+                "data/seattle-daily-2015.csv",
+                topic=DAILY,
+                action=weather,
+                nodes=stage.targets,
+                answers=of_activations(stage.targets, weather),
+            )
+        return one, spread
 
+    def pi(self) -> Report:
+        self.show.step(4, "pi by map-reduce over the three nodes")
+        settings = {"points": str(self.options.points)}
+        job = load_job(example("jobs/pi.py"), settings=settings)
+        on_progress = self.show.computing(job.items)
+        try:
+            report = self.interrupts.run(
+                run_loaded(
+                    job, self.stage.targets, settings=settings, on_progress=on_progress
+                )
+            )
+        finally:
+            self.show.quiet()
+        chunks, seconds, retries = report.chunks, report.seconds, report.retries
+        self.show.ok(f"{chunks} chunks in {seconds:.1f} s, {retries} retries")
+        return report
 
-def _replay(
-    stage: Stage,
-    show: Show,
-    readings: list[dict[str, Any]],
-    *,
-    topic: str,
-    action: str,
-    nodes: Sequence[Target],
-    answers: Answers,
-) -> ReplayReport:
-    since = time.time_ns() // 1_000_000
-    on_seen = show.replaying(topic)
-    try:
-        measured = replay(
-            readings,
-            host=stage.host,
-            port=stage.port,
-            topic=topic,
-            answers=answers,
-            on_seen=on_seen,
-        )
-    finally:
-        show.quiet()
-    counts = asyncio.run(stage.count(nodes, action, since))
-    report = ReplayReport(topic=topic, action=action, by_node=counts, measured=measured)
-    show.ok(report.sentence)
-    return report
+    def _replay(
+        self,
+        file: str,
+        *,
+        topic: str,
+        action: str,
+        nodes: Sequence[Target],
+        answers: Answers,
+    ) -> ReplayReport:
+        since = time.time_ns() // 1_000_000
+        readings = list(islice(read_readings(example(file)), self.options.readings))
+        with self.interrupts.polled(), self._seen(topic) as on_seen:
+            measured = replay(
+                readings,
+                host=self.stage.host,
+                port=self.stage.port,
+                topic=topic,
+                answers=answers,
+                on_seen=on_seen,
+            )
+        counts = self.interrupts.run(self.stage.count(nodes, action, since))
+        report = ReplayReport(topic, action, by_node=counts, measured=measured)
+        self.show.ok(report.sentence)
+        return report
 
+    @contextmanager
+    def _seen(self, topic: str) -> Iterator[OnSeen]:
+        on_seen = self.show.replaying(topic)
 
-def _compute(targets: Sequence[Target], points: int, show: Show) -> Report:
-    from controller.mapreduce.job import load_job  # noqa: PLC0415
-    from controller.mapreduce.run import run_loaded  # noqa: PLC0415
+        def checked(seen: Seen) -> None:
+            self.interrupts.check()
+            on_seen(seen)
 
-    settings = {"points": str(points)}
-    job = load_job(example("jobs/pi.py"), settings=settings)
-    on_progress = show.computing(job.items)
-    try:
-        return asyncio.run(
-            run_loaded(job, targets, settings=settings, on_progress=on_progress)
-        )
-    finally:
-        show.quiet()
-
-
-def _readings(name: str, most: int | None) -> list[dict[str, Any]]:
-    return list(islice(read_readings(example(name)), most))
+        try:
+            yield checked
+        finally:
+            self.show.quiet()
 
 
 def claim(fleet: LocalFleet) -> None:
@@ -208,47 +221,15 @@ def claim(fleet: LocalFleet) -> None:
 
 
 @contextmanager
-def _ending(fleet: LocalFleet, *, keep: bool, show: Show) -> Iterator[None]:
+def _ending(fleet: LocalFleet, *, keep: bool, show: Show) -> Iterator[Interrupts]:
     """Stop everything at the end, unless it went well and is to be kept."""
     well = False
-    with _interruptible_once() as shield:
+    with interruptible_once() as interrupts:
         try:
-            yield
+            yield interrupts
             well = True
         finally:
-            shield()
+            interrupts.shield()
             if not (keep and well):
                 show.say("stopping everything")
                 fleet.down()
-
-
-@contextmanager
-def _interruptible_once() -> Iterator[Callable[[], None]]:
-    """SIGTERM ends it as Ctrl-C does; a second one must not leave half of it running.
-
-    Yields what makes it deaf to both.
-    """
-    numbers = (signal.SIGINT, signal.SIGTERM)
-
-    def shield() -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-
-    def interrupt(*_: object) -> None:
-        shield()
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield shield
-    except KeyboardInterrupt:
-        raise  # on the way to the exit it stays deaf
-    except BaseException:
-        _restore(before)
-        raise
-    _restore(before)
-
-
-def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
-    for number, handler in handlers.items():
-        signal.signal(number, handler)

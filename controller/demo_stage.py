@@ -17,7 +17,7 @@ from controller.fleet.code import executable
 from controller.fleet.feeds import wire
 from controller.fleet.fleet import on_all
 from controller.fleet.local_state import LocalState
-from controller.fleet.process import POLL_S, Process, ended, spawn, stop
+from controller.fleet.process import POLL_S, Process, ended, spawn, stop, uninterrupted
 from controller.fleet.target import Target
 from controller.fleet.wire import ActionBody
 from controller.local_node import environment, last_line
@@ -147,17 +147,20 @@ def bridging(stage: Stage, *, topic: str, action: str) -> Iterator[None]:
     mapping.write_text(json.dumps(document, indent=2))  # JSON is YAML
     command = [sys.executable, "-P", "-m", "controller", "bridge", "run"]
     options = ["--map", str(mapping), "--dir", str(folder), "--print-json"]
-    process = spawn(
-        [*command, *options],
-        stdout=folder / "bridge.out",
-        stderr=folder / "bridge.log",
-        environ=environment(),
-    )
+    process = None
     try:
+        with uninterrupted():
+            process = spawn(
+                [*command, *options],
+                stdout=folder / "bridge.out",
+                stderr=folder / "bridge.log",
+                environ=environment(),
+            )
         _wait_connected(process, folder)
         yield
     finally:
-        stop([process], timeout_s=STOP_TIMEOUT_S)
+        if process is not None:
+            stop([process], timeout_s=STOP_TIMEOUT_S)
 
 
 def _wait_connected(process: Process, folder: Path) -> None:

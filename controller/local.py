@@ -34,7 +34,7 @@ from controller.fleet.local_state import (
     read_state,
     write_state,
 )
-from controller.fleet.process import POLL_S, Process, ended, spawn, stop
+from controller.fleet.process import POLL_S, Process, ended, spawn, stop, uninterrupted
 from controller.local_node import (
     environment,
     last_line,
@@ -212,8 +212,9 @@ class LocalFleet:
             )
         for name in names:
             node = self._node(name)
-            process = self._spawn_node(node, level, same_port=same_port)
-            self._save(nodes=[replace(node, process=process)])
+            with uninterrupted():
+                process = self._spawn_node(node, level, same_port=same_port)
+                self._save(nodes=[replace(node, process=process)])
         for name in names:
             self._save(nodes=[self._served(self._node(name))])
 
@@ -260,8 +261,9 @@ class LocalFleet:
         if not port or not (same_port or local_broker.is_free(port)):
             port = local_broker.free_port()
         for attempt in range(1, BROKER_ATTEMPTS + 1):
-            broker = self._spawn_broker(port)
-            self._save(broker=broker)
+            with uninterrupted():
+                broker = self._spawn_broker(port)
+                self._save(broker=broker)
             if self._accepts(broker):
                 return
             if same_port or attempt == BROKER_ATTEMPTS:

@@ -11,8 +11,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -70,7 +70,7 @@ def birth(pid: int) -> str | None:
 def spawn(
     command: Sequence[str], *, stdout: Path, stderr: Path, environ: Mapping[str, str]
 ) -> Process:
-    """Start `command` in a session of its own: no Ctrl-C of ours reaches it.
+    """Start `command` in a session of its own: no Ctrl-C of a terminal reaches it.
 
     `stdout` is written anew, `stderr` appended to.
 
@@ -89,8 +89,20 @@ def spawn(
             (os.POSIX_SPAWN_OPEN, 2, str(stderr), more, 0o600),
         ],
         setsid=True,
+        setsigmask=(),
     )
     return Process(pid, birth(pid) or "")
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait: between a start and its being written down."""
+    numbers = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def reap(process: Process) -> None:

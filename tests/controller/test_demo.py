@@ -63,23 +63,28 @@ def test_the_demo_loses_nothing_and_leaves_nothing_running(tmp_path: Path) -> No
 @pytest.mark.broker
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["1/4", "2/4", "3/4"])
+@pytest.mark.parametrize("moment", ["1/4", "2/4", "ok: messages on", "3/4", "4/4"])
 def test_interrupted_it_stops_everything(
-    tmp_path: Path, number: signal.Signals, moment: str
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    number: signal.Signals,
+    moment: str,
 ) -> None:
     directory = tmp_path / "demo"
     command = [*DEMO, "--fast", "--dir", str(directory)]
     demo = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    request.addfinalizer(demo.kill)
     assert demo.stderr is not None
     for line in demo.stderr:
         if line.startswith(moment):
             break
-    time.sleep(0.2)
+    time.sleep(0.1)
     demo.send_signal(number)
     time.sleep(0.05)
     demo.send_signal(number)  # an impatient user changes nothing
-    _, rest = demo.communicate(timeout=60)
-    assert demo.returncode == 130, rest
+    rest = demo.stderr.read()
+    demo.stderr.close()
+    assert demo.wait(60) == 130, rest
     assert "Traceback" not in rest
     assert processes_of(directory) == []
 
