@@ -67,11 +67,11 @@ $(BIN)/python:
 # amqtt is the broker of the demo where mosquitto is not installed.
 $(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what the demo needs into $(VENV)"
-	@$(PIP) install -c constraints.txt -e '.[agent,controller,loadtests]' \
+	@$(PIP) install --use-pep517 -c constraints.txt -e '.[agent,controller,loadtests]' \
 	  $$(PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || echo amqtt)
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what the tests need into $(VENV)"
-	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@$(PIP) install --use-pep517 -c constraints.txt -e '.[dev]'
 	@touch $@ $(RUN_STAMP)
