@@ -42,8 +42,11 @@ def make_folder(parent: Path | None = None) -> FactoryFolder:
         _clear_if_dead(path)
     path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     path.chmod(0o711)
-    lock_fd = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    # Locked before it has its name: another that starts now must not find it unlocked.
+    unnamed = path / f"{_LOCK}.new"
+    lock_fd = os.open(unnamed, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock_fd, fcntl.LOCK_EX)
+    unnamed.rename(path / _LOCK)
     folder = FactoryFolder(path, lock_fd)
     folder.launchers.mkdir(mode=0o755)
     folder.etc.mkdir(mode=0o755)
