@@ -30,6 +30,10 @@ class FactoryFolder:
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+        self.unlock()
+
+    def unlock(self) -> None:
+        """From here on it is nobody's, and the next factory clears it."""
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1

@@ -22,6 +22,19 @@ def read_text(path: str) -> str:
 
 
 def first_child(pid: int) -> int | None:
-    """None where it has none, or where the kernel does not tell."""
-    children = read_text(f"/proc/{pid}/task/{pid}/children").split()
+    """None where it has none."""
+    path = f"/proc/{pid}/task/{pid}/children"
+    children = read_text(path).split() if os.access(path, os.R_OK) else _search(pid)
     return int(children[0]) if children else None
+
+
+def _search(parent: int) -> list[str]:
+    """Children of `parent`, on kernels that keep no list of them; newest last."""
+    pids = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+    return [pid for pid in sorted(pids, key=int) if parent_of(int(pid)) == parent]
+
+
+def parent_of(pid: int) -> int:
+    """0 for a process that is gone."""
+    _, _, rest = read_text(f"/proc/{pid}/stat").rpartition(") ")
+    return int(rest.split()[1]) if rest else 0

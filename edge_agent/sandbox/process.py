@@ -36,7 +36,7 @@ START_TIMEOUT_S = 30.0
 START_LOGS_BYTES = 4096
 _RANK = {RLIMITS: 0, NAMESPACES: 1, "full": 2}
 #: What an interpreter maps for itself, beside the memory of the action, in MB.
-_BESIDE_MB = {"python": 64, "nodejs": 512}
+_BESIDE_MB = {"python": 192, "nodejs": 512}
 
 _log = logging.getLogger(__name__)
 
