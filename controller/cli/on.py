@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from controller.cli.call import Call, with_target
+from controller.cli.errors import InputError
 from controller.cli.options import Params, where
 from controller.cli.pairs import parse
 
@@ -51,6 +52,8 @@ async def on_mqtt(
         given["broker"] = broker
     annotations: dict[str, Any] = {}
     if result_topic is not None:
+        if not result_topic or set("+#") & set(result_topic):
+            raise InputError("--result-topic takes one topic, without + and #")
         annotations["mqtt-result-topic"] = result_topic
     async with call.clients() as clients:
         client = clients[0]
