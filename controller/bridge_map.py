@@ -24,7 +24,8 @@ from typing import Any, ClassVar
 
 import yaml
 
-from edge_agent.events.mapping import Address, ConfigError, parse_config
+from edge_agent.events.base import ConfigError
+from edge_agent.events.mapping import Address, parse_config
 from edge_agent.model.errors import BuiltinError, EdgeWhiskError, IllegalName
 from edge_agent.model.names import OWN_NAMESPACE, FullName, check_namespace
 

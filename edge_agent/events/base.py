@@ -21,6 +21,7 @@ from edge_agent.model.feeds import Outgoing, Subscription
 
 __all__ = [
     "BuiltinError",
+    "ConfigError",
     "Event",
     "Outgoing",
     "Receipt",
@@ -29,6 +30,14 @@ __all__ = [
     "SourceState",
     "Subscription",
 ]
+
+
+class ConfigError(BuiltinError):
+    """A parameter is wrong; the text begins with its name."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key = key
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

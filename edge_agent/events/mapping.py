@@ -34,9 +34,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from edge_agent.events.base import ConfigError
 from edge_agent.events.packets import Message, Properties
 from edge_agent.events.topics import TopicFilter
-from edge_agent.model.errors import BuiltinError
 
 DEFAULT_PORT = 1883
 HIGHEST_PORT = 65_535
@@ -44,14 +44,6 @@ HIGHEST_QOS = 2
 QOS_2_NOTE = (
     "qos 2 is made 1: only QoS 1 has a receipt that can wait until the message is kept"
 )
-
-
-class ConfigError(BuiltinError):
-    """A parameter is wrong; the text begins with its name."""
-
-    def __init__(self, key: str, problem: str) -> None:
-        super().__init__(f"{key}: {problem}")
-        self.key = key
 
 
 class Encoding(StrEnum):

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_agent.events.base import BuiltinError, Outgoing
-from edge_agent.events.mapping import Address, ConfigError
+from edge_agent.events.base import BuiltinError, ConfigError, Outgoing
+from edge_agent.events.mapping import Address
 from edge_agent.events.topics import Topic
 from edge_agent.model.activations import ActivationRecord
 

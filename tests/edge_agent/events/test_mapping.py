@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.events.base import ConfigError
 from edge_agent.events.mapping import (
     Address,
-    ConfigError,
     Encoding,
     parse_config,
     trigger_payload,
