@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict, istr
 
-from edge_agent.api.call import REQUEST_ID, Call
+from edge_agent.api.call import REQUEST_ID, Call, sendable
 from edge_agent.model.errors import (
     MethodNotAllowed,
     NotAcceptable,
@@ -62,7 +62,7 @@ def answer_text(
     call: Call, text: str, *, status: int = 200, cors: Cors = REST
 ) -> web.Response:
     headers = _base(call, _TEXT, cors)
-    return web.Response(status=status, body=text.encode(), headers=headers)
+    return web.Response(status=status, body=sendable(text).encode(), headers=headers)
 
 
 def answer_nothing(call: Call) -> web.Response:
@@ -91,7 +91,7 @@ def refusal(call: Call, error: RequestError | Unavailable) -> web.Response:
 
 
 def failed(call: Call, status: int, text: str, *, cors: Cors = NO_CORS) -> web.Response:
-    body = {"error": text, "code": call.transaction_id}
+    body = {"error": sendable(text), "code": call.transaction_id}
     return answer_json(call, body, status=status, cors=cors)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_request import BaseRequest
 
 from edge_agent.api.answers import failed, refusal
@@ -41,9 +42,12 @@ def make_runner(services: Services) -> web.ServerRunner:
     async def handle(request: BaseRequest) -> web.StreamResponse:
         return await answer(services, request)
 
+    http_log = logging.getLogger("edge_agent.http")
+    http_log.addFilter(_without_traceback)
     server = web.Server(
         handle,
         access_log=None,
+        logger=http_log,
         keepalive_timeout=IDLE_S,
         max_line_size=LINE_BYTES,
         max_field_size=HEADER_BYTES,
@@ -72,6 +76,15 @@ async def answer(services: Services, request: BaseRequest) -> web.StreamResponse
             "%s %s failed [%s]", request.method, request.path, call.transaction_id
         )
         return failed(call, 500, "There was an internal server error.")
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """A caller that does not speak HTTP is worth a line, not a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.exc_info = None
+        record.msg = f"{record.msg}: {type(error).__name__}"
+    return True
 
 
 class _Runner(web.ServerRunner):

@@ -88,6 +88,19 @@ class Call:
 def transaction_id(headers: Mapping[str, str]) -> str:
     """The caller's id, if it may be reused, else 32 random characters (A2)."""
     given = headers.get(REQUEST_ID)
-    if given and len(given) <= _REQUEST_ID_MAX and not given.startswith(_SYSTEM_PREFIX):
+    if given and _may_be_used_again(given):
         return given
     return os.urandom(16).hex()
+
+
+def _may_be_used_again(given: str) -> bool:
+    return (
+        len(given) <= _REQUEST_ID_MAX
+        and given.isascii()
+        and not given.startswith(_SYSTEM_PREFIX)
+    )
+
+
+def sendable(text: str) -> str:
+    """Text of a request as it may be sent back: bytes that are no UTF-8 become `?`."""
+    return text if text.isascii() else text.encode(errors="replace").decode()

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from edge_agent.api import bodies, query
 from edge_agent.api.answers import answer_json, answer_nothing
-from edge_agent.api.call import Call
+from edge_agent.api.call import Call, sendable
 from edge_agent.api.pages import answer_page
 from edge_agent.api.wire import trigger_answer, trigger_item
 
@@ -67,5 +67,6 @@ async def fire(call: Call) -> web.Response:
 
 
 def _shown_headers(call: Call) -> dict[str, str]:
-    headers = ((key.lower(), value) for key, value in call.request.headers.items())
+    sent = call.request.headers.items()
+    headers = ((key.lower(), sendable(value)) for key, value in sent)
     return {key: value for key, value in headers if key not in _HIDDEN}

@@ -81,15 +81,12 @@ class Lookup:
         self, cls: type[E], namespace: str, *, package: str | None = None
     ) -> list[E]:
         """Newest first; the built-in ones come last."""
-        stored = self._entities.list(cls, namespace, package=package)
-        builtin = [
-            entity
-            for name, entity in self._builtins.items()
-            if isinstance(entity, cls)
-            and name.namespace == namespace
-            and (package is None or name.package == package)
-        ]
-        return [*stored, *builtin]
+        found = self._entities.list(cls, namespace, package=package)
+        for name, entity in self._builtins.items():
+            inside = package is None or name.package == package
+            if name.namespace == namespace and inside and isinstance(entity, cls):
+                found.append(entity)
+        return found
 
     def check_changeable(self, identity: Identity, name: FullName) -> None:
         """Raise Forbidden unless the entity is the caller's own and not built in."""

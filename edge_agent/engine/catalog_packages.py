@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -104,9 +105,8 @@ class Packages:
         contents = self._contents(name)
         if contents and not force:
             raise Conflict(_not_empty(len(contents)))
-        writes = [self._entities.delete(entity) for entity in (*contents, package)]
-        for written in writes:
-            await written
+        writes = [self._entities.delete(action) for action in contents]
+        await asyncio.gather(*writes, self._entities.delete(package))
         return package
 
     def all(self, identity: Identity, namespace: str) -> list[Package]:

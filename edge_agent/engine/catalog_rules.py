@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from msgspec.structs import replace
 
 from edge_agent.engine.catalog_bodies import RulePut, read_rule, read_status, reference
@@ -32,11 +34,13 @@ def decide_rule(
     Raises:
         BadRequest: trigger or action is neither sent nor standing.
     """
-    trigger = put.trigger or (existing and existing.trigger.full_name)
-    action = put.action or (existing and existing.action.full_name)
+    trigger, action = put.trigger, put.action
+    if existing is not None:
+        trigger = trigger or existing.trigger.full_name
+        action = action or existing.action.full_name
     if trigger is None or action is None:
         raise BadRequest(_INCOMPLETE)
-    standing = existing.annotations if existing is not None else []
+    standing = [] if existing is None else existing.annotations
     publish = existing is not None and existing.publish
     version = FIRST_VERSION if existing is None else next_version(existing.version)
     return Rule(
@@ -76,8 +80,7 @@ class Rules:
         writes = [self._entities.put(rule)]
         if not trigger.had_rules:
             writes.append(self._entities.put(replace(trigger, had_rules=True)))
-        for written in writes:
-            await written
+        await asyncio.gather(*writes)
         return rule
 
     def get(self, identity: Identity, name: FullName) -> Rule:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from msgspec.structs import replace
 
 from edge_agent.engine.catalog_bodies import TriggerPut, read_trigger
@@ -80,8 +82,7 @@ class Triggers:
         writes = [
             self._entities.put(replace(r, active=False)) for r in rules if r.active
         ]
-        for written in (*writes, self._entities.delete(trigger)):
-            await written
+        await asyncio.gather(*writes, self._entities.delete(trigger))
         return trigger, rules
 
     def all(self, identity: Identity, namespace: str) -> list[Trigger]:

@@ -176,3 +176,30 @@ async def test_a_client_that_hangs_up_leaves_no_traceback(
 
     assert "Traceback" not in caplog.text
     assert (await server("GET", "actions")).body == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /api/v1/namespaces/_/actions?limit=\xff",
+        b"GET /api/v1/namespaces/_/actions/\xff\xfe",
+        b"GET /api/v1/namespaces/\xff/actions",
+        b"GET /api/v1/namespaces/_/actions?limit=%FF&skip=%ZZ",
+        b"GET http://elsewhere/api/v1/namespaces/_/actions/%00",
+        b"POST /api/v1/namespaces/_/triggers/t",
+        b"PUT /api/v1/namespaces/_/actions/a?overwrite=\xc3\x28",
+    ],
+)
+async def test_bytes_that_are_no_text_are_the_callers_fault(
+    server: Any, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = b"\r\nX-Request-ID: \xff\xfe\r\nX-Odd: \xff\r\nContent-Type: text/\xff\r\n"
+    rest = _head(server, "", "", "Content-Length: 2", "Connection: close")
+    lines = [one for one in rest.split(b"\r\n")[1:] if b"Content-Type" not in one]
+    async with _connected(server) as (reader, writer):
+        writer.write(line + b" HTTP/1.1" + odd + b"\r\n".join(lines) + b"{}")
+        answer = await reader.read()
+
+    # What the parser refuses itself it answers in HTTP/1.0.
+    assert re.match(rb"HTTP/1\.[01] 4\d\d ", answer), answer[:200]
+    assert "Traceback" not in caplog.text

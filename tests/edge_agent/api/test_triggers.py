@@ -28,7 +28,8 @@ async def test_a35_a_fire_with_an_active_rule_is_202(linked: Any) -> None:
 async def test_a88_the_action_sees_the_headers_of_the_fire_but_not_the_key(
     linked: Any,
 ) -> None:
-    await linked("POST", "triggers/t", {"n": 2}, headers={"Foo": "Bar"})
+    headers = {"Foo": "Bar", "X-Odd": "caf\udce9"}
+    await linked("POST", "triggers/t", {"n": 2}, headers=headers)
 
     (summary,) = await _listed(linked, "a")
     record = await linked.record(summary["activationId"])
