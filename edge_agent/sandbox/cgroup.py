@@ -154,7 +154,7 @@ class GroupMaker:
 
     def close(self) -> None:
         for place in self._places():
-            _removed(place / self._name)
+            _remove_parent(place / self._name)
 
     def _places(self) -> list[Path]:
         both = (self._cgroups.memory, self._cgroups.pids)
@@ -185,7 +185,13 @@ def _sweep(place: Path) -> None:
         pid = parent.name.split("-")[1]
         if not pid.isdigit() or Path(f"/proc/{pid}").exists():
             continue
+        _remove_parent(parent)
+
+
+def _remove_parent(parent: Path) -> None:
+    """With the groups in it, as far as they are empty."""
+    with contextlib.suppress(FileNotFoundError):
         for child in parent.iterdir():
             if child.is_dir():
                 _removed(child)
-        _removed(parent)
+    _removed(parent)

@@ -9,22 +9,26 @@ _ENOUGH = 1 << 16
 
 def read_text(path: str) -> str:
     """The start of a file of /proc or a control group; empty when it is not there."""
+    return _read(path) or ""
+
+
+def _read(path: str) -> str | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return ""
+        return None
     try:
         return os.read(fd, _ENOUGH).decode(errors="replace")
     except OSError:
-        return ""
+        return None
     finally:
         os.close(fd)
 
 
 def first_child(pid: int) -> int | None:
     """None where it has none."""
-    path = f"/proc/{pid}/task/{pid}/children"
-    children = read_text(path).split() if os.access(path, os.R_OK) else _search(pid)
+    listed = _read(f"/proc/{pid}/task/{pid}/children")
+    children = _search(pid) if listed is None else listed.split()
     return int(children[0]) if children else None
 
 

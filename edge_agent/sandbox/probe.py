@@ -59,6 +59,12 @@ class Probe:
         return NAMESPACES if self.bwrap else RLIMITS
 
 
+_ROOT_FINDING = Finding(
+    "sandboxes are held, but are the user root outside of their namespaces",
+    "run the agent as a user of its own, or allow users to make user namespaces",
+)
+
+
 def probe_kernel(*, bwrap: str | None = None, cgroup_root: Path | None = None) -> Probe:
     """Try things out; blocks for some tens of milliseconds, PROBE_TIMEOUT_S at most.
 
@@ -73,6 +79,9 @@ def probe_kernel(*, bwrap: str | None = None, cgroup_root: Path | None = None) -
         findings.append(
             Finding("bubblewrap is not installed", "apt-get install bubblewrap")
         )
+    nobody = works and _nobody_works(path or "")
+    if works and os.geteuid() == 0 and not nobody:
+        findings.append(_ROOT_FINDING)
     cgroups = find_cgroups(cgroup_root or Path("/sys/fs/cgroup"))
     findings += _cgroup_findings(cgroups)
     seccomp = _kernel_has_seccomp()
@@ -86,7 +95,7 @@ def probe_kernel(*, bwrap: str | None = None, cgroup_root: Path | None = None) -
         cgroup_namespace=works and _run(path, "--unshare-cgroup", *_TRIAL) is None,
         sized_tmpfs=works
         and _run(path, "--size", "4096", *_TRIAL[-2:], *_TRIAL) is None,
-        nobody=works and _nobody_works(path or ""),
+        nobody=nobody,
         seccomp=seccomp,
         cgroups=cgroups,
         findings=tuple(findings),

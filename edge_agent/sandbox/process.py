@@ -82,19 +82,24 @@ class ProcessFactory:
         Raises:
             SettingsError: the machine gives less than `sandbox.minimum_level`.
         """
-        if probe is None:
-            probe = await asyncio.to_thread(probe_kernel)
-        if _RANK[probe.level] < _RANK[sandbox.minimum_level]:
-            raise SettingsError(_below(sandbox.minimum_level, probe))
         folder = await asyncio.to_thread(make_folder)
-        factory = cls(
-            sandbox,
-            probe=probe,
-            runtimes=await asyncio.to_thread(find_runtimes, runtimes, folder.launchers),
-            folder=folder,
-            response_limit=response_limit,
-        )
-        await asyncio.to_thread(factory.set_up)
+        try:
+            kernel, found = await asyncio.gather(
+                asyncio.to_thread(lambda: probe or probe_kernel()),
+                asyncio.to_thread(find_runtimes, runtimes, folder.launchers),
+            )
+            _demand(sandbox.minimum_level, kernel)
+            factory = cls(
+                sandbox,
+                probe=kernel,
+                runtimes=found,
+                folder=folder,
+                response_limit=response_limit,
+            )
+            await asyncio.to_thread(factory.set_up)
+        except BaseException:
+            await asyncio.to_thread(folder.remove)
+            raise
         return factory
 
     @property
@@ -162,10 +167,12 @@ class ProcessFactory:
         """Wait for the launcher; bound its memory while it starts, before its init."""
         loop = asyncio.get_running_loop()
         joining = loop.run_in_executor(None, self._make_group, sandbox)
-        ran = await sandbox.greet(
-            timeout_s=START_TIMEOUT_S, logs_bytes=START_LOGS_BYTES
-        )
-        hold.group = await asyncio.shield(joining)
+        try:
+            ran = await sandbox.greet(
+                timeout_s=START_TIMEOUT_S, logs_bytes=START_LOGS_BYTES
+            )
+        finally:
+            hold.group = await asyncio.shield(joining)
         if not (isinstance(ran.said, Answer) and ran.said.ok):
             said = "; ".join(ran.logs) or str(ran.said)
             raise SandboxError(f"{sandbox.spec.kind} did not start: {said}")
@@ -253,9 +260,11 @@ def _prepared(groups: GroupMaker) -> GroupMaker | None:
     return groups
 
 
-def _below(minimum: str, probe: Probe) -> str:
+def _demand(minimum: str, probe: Probe) -> None:
+    if _RANK[probe.level] >= _RANK[minimum]:
+        return
     reasons = "; ".join(map(str, probe.findings)) or "level full is not built yet"
-    return (
+    raise SettingsError(
         f"sandbox.minimum_level: this machine gives level {probe.level}, "
         f"{minimum} is demanded: {reasons}"
     )

@@ -24,6 +24,12 @@ from edge_agent.sandbox.runtimes import Runtime
 from edge_agent.sandbox.spawn import ARGUMENTS, Child, spawn
 
 _PATH = "/usr/local/bin:/usr/bin:/bin"
+#: glibc would give every large block back to the kernel and fault it in anew, half of
+#: a call with 1 MB. The launcher takes the names away before the action can see them.
+_KEPT_BLOCKS = {
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ class NamespaceStarter:
         guard = self._identities.next()
         child = spawn(
             [*guard, self._probe.bwrap, "--args", str(ARGUMENTS), "--", *command],
-            _environment(bwrap.ACTION, bwrap.TMP),
+            _environment(runtime, bwrap.ACTION, bwrap.TMP),
             with_arguments=True,
         )
         self._release(child, runtime, network=network)
@@ -142,7 +148,7 @@ class PlainStarter:
             launcher=f"{self._launchers}/{runtime.launcher}",
             folder=str(folder),
         )
-        environment = _environment(str(folder), str(folder / "tmp"))
+        environment = _environment(runtime, str(folder), str(folder / "tmp"))
         environment[COOKIE] = cookie = f"{self._folder.name}/{sandbox_id}/"
         child = spawn([*self._guard, *command], environment)
         return Started(child, GroupHold(child, cookie=cookie, folder=folder))
@@ -159,8 +165,10 @@ def _command(
     return [runtime.interpreter, *flags, *arguments]
 
 
-def _environment(home: str, tmp: str) -> dict[str, str]:
+def _environment(runtime: Runtime, home: str, tmp: str) -> dict[str, str]:
+    kept = _KEPT_BLOCKS if runtime.family == "python" else {}
     return {
+        **kept,
         "PATH": _PATH,
         "HOME": home,
         "TMPDIR": tmp,

@@ -346,9 +346,17 @@ def set_limits():
         resource.setrlimit(int(number), (value, value))
 
 
+def hide_settings():
+    """What the C library was told at our start is nothing of the action's."""
+    for name in [name for name in posix.environ if name.startswith(b"MALLOC_")]:
+        del posix.environ[name]
+        posix.unsetenv(name)
+
+
 def prepare():
     """Limits first, then what `site` would have done and users expect."""
     set_limits()
+    hide_settings()
     builtins.exit = builtins.quit = sys.exit
     posix.chdir(FOLDER)
     sys.argv = ["main__.py"]

@@ -298,6 +298,22 @@ async def test_close_removes_the_folder_and_every_sandbox(
 # Creating
 
 
+async def test_a_cancelled_create_leaves_nothing(bench: Bench) -> None:
+    for delay_s in (0.0, 0.002, 0.005, 0.01):
+        creating = asyncio.ensure_future(bench.create())
+        await asyncio.sleep(delay_s)
+        creating.cancel()
+        await asyncio.wait([creating])
+        assert creating.cancelled()
+    assert bench.factory.live == ()
+    mark = str(bench.factory.folder / "launchers")
+    inside = "/run/edgewhisk/python"
+    assert await bench.processes(mark, until=0) == []
+    if bench.factory.level == "namespaces":
+        mine = set(_children().split())
+        assert not mine & set(map(str, await bench.processes(inside)))
+
+
 async def test_kinds_are_those_installed_and_unknown_ones_refused(bench: Bench) -> None:
     factory = bench.factory
     assert _is_a_factory(factory).kinds[0].startswith("python:3.")
