@@ -102,5 +102,5 @@ def _ratio(told: dict[str, Any]) -> float:
 
 
 def _named(error: OpenWhiskError, target: Target) -> OpenWhiskError:
-    text = f"{target.name or target.url}: {error.text}"
+    text = f"{target.name or target.url}: {error}"
     return OpenWhiskError(error.status, text, error.code, maybe_done=error.maybe_done)

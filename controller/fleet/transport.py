@@ -26,6 +26,7 @@ ANSWER_TIMEOUT_S = 75.0
 
 _FIRST_ERROR = 400
 _URLS_MOST = 1_000
+_NAMELESS = frozenset({404, 409})
 _JSON_HEADERS = {"Content-Type": "application/json"}
 #: Raised before anything of the request was sent.
 _UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -56,6 +57,13 @@ class OpenWhiskError(EdgeWhiskError):
         self.code = code
         self.maybe_done = maybe_done
         self.retry_after_s = retry_after_s
+        #: `actions/hello`, once it is known what was asked for.
+        self.place = ""
+
+    def __str__(self) -> str:
+        """The host's words; it does not say itself what is missing, or taken."""
+        named = self.place and self.status in _NAMELESS
+        return f"{self.place}: {self.text}" if named else self.text
 
 
 class Late(OpenWhiskError):
@@ -153,6 +161,7 @@ class Transport:
                     return reply
                 raise reply.refusal()
             except OpenWhiskError as error:
+                error.place = url.path.partition("/namespaces/")[2].partition("/")[2]
                 pause_s = self._pause_s(error, attempt, idempotent=idempotent)
                 if pause_s is None:
                     raise

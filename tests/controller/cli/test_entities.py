@@ -55,7 +55,9 @@ def test_an_action_is_put_on_every_node_and_invoked_on_one(
     assert gone.err == "ok: deleted action hello on node1, node2\n"
     missing = edgectl("action", "delete", "hello")
     assert (missing.code, missing.out) == (1, "")
-    assert missing.err == "error: The requested resource does not exist.\n"
+    assert missing.err == (
+        "error: actions/hello: The requested resource does not exist.\n"
+    )
 
 
 def test_an_action_that_fails_is_exit_code_1_with_its_answer(
