@@ -101,7 +101,7 @@ def check_acceptable(call: Call) -> None:
         raise NotAcceptable(_JSON)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def _accepts_json(accept: str) -> bool:
     for part in accept.lower().split(","):
         media, *parameters = (piece.strip() for piece in part.split(";"))

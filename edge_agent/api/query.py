@@ -16,7 +16,8 @@ _TRUE = frozenset(("true", "yes", "on", "1"))
 _FALSE = frozenset(("false", "no", "off", "0"))
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _INT_MAX = 2**31 - 1
-_CACHED = 512
+#: Each may be 8 KB.
+_CACHED = 128
 
 
 class InvokeQuery(msgspec.Struct, frozen=True):

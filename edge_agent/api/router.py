@@ -41,6 +41,8 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 Methods = Mapping[str, Handler]
 
 URI_MOST = 8192
+#: Longer paths are read anew: strangers must not fill the memory.
+REMEMBERED_MOST = 256
 _REST_METHODS = frozenset(("PUT", "GET", "DELETE", "POST", "HEAD", "PATCH"))
 _REST_ALLOW = "PUT, GET, DELETE, POST, HEAD, OPTIONS, PATCH"
 _NONE: Methods = {}
@@ -139,8 +141,11 @@ async def dispatch(call: Call) -> web.StreamResponse:
     return await handler(call)
 
 
-@lru_cache(maxsize=2048)
 def read_path(path: str) -> Target:
+    return _remembered(path) if len(path) <= REMEMBERED_MOST else _read_path(path)
+
+
+def _read_path(path: str) -> Target:
     rest = path == "/api/v1" or path.startswith("/api/v1/")
     if path in OPEN:
         return Target(OPEN[path], rest=rest, keyed=False)
@@ -151,6 +156,9 @@ def read_path(path: str) -> Target:
             return _read_collection(namespace, collection, names)
         case [*_]:
             return Target(rest=rest, keyed=rest or path.startswith("/edge/v1/"))
+
+
+_remembered = lru_cache(maxsize=1024)(_read_path)
 
 
 def _read_collection(namespace: str, collection: str, names: list[str]) -> Target:
