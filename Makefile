@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
-# command:package pairs that the whole suite wants
-SYSTEM := bwrap:bubblewrap mosquitto:mosquitto node:nodejs npm:npm
+# command:packages that the whole suite wants
+SYSTEM := bwrap:bubblewrap mosquitto:mosquitto node:nodejs npm:npm cc:gcc,libc6-dev
 
 .PHONY: demo test lint bench hosts clean help system-packages
 .DEFAULT_GOAL := help
@@ -46,8 +46,8 @@ help: ## this list
 # skipped and listed at the end of the run.
 system-packages:
 	@missing=; for pair in $(SYSTEM); do \
-	  PATH="$$PATH:/usr/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; \
-	done; \
+	  PATH="$$PATH:/usr/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing,$${pair##*:}"; \
+	done; missing=$$(echo "$$missing" | tr , ' '); \
 	[ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0; \
 	echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
 	apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing >/dev/null

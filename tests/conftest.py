@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -289,11 +290,15 @@ NEEDS = {
         _bubblewrap_works,
         "apt-get install bubblewrap (and a kernel with user namespaces)",
     ),
+    "compiler": Need(
+        lambda: _has("cc") or _has("gcc"), "apt-get install gcc libc6-dev"
+    ),
     "node": Need(lambda: _has("node"), "apt-get install nodejs"),
     "clients": Need(lambda: _has("npm"), "apt-get install npm"),
 }
 HOSTS_REMEDY = "make hosts (as root on Debian; takes minutes)"
-_skipped: Counter[tuple[str, str]] = Counter()
+# A reason to skip that tells what to do about it.
+MENDABLE = re.compile(r"apt-get|make hosts")
 
 
 def pytest_collection_modifyitems(
@@ -312,12 +317,17 @@ def pytest_collection_modifyitems(
 
 def _skip(item: pytest.Item, marker: str, remedy: str) -> None:
     item.add_marker(pytest.mark.skip(reason=f"{marker}: {remedy}"))
-    _skipped[marker, remedy] += 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _skipped:
-        return
-    terminalreporter.section("skipped here, and what enables it")
-    for (marker, remedy), count in sorted(_skipped.items()):
-        terminalreporter.line(f"{marker:8} {count:4} tests: {remedy}")
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in reports
+        if isinstance(report.longrepr, tuple)
+    )
+    mendable = {text: n for text, n in reasons.items() if MENDABLE.search(text)}
+    if mendable:
+        terminalreporter.section("skipped here, and what enables it")
+    for text, count in sorted(mendable.items()):
+        terminalreporter.line(f"{count:4} tests: {text}")
