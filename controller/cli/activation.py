@@ -26,6 +26,8 @@ OfAction = Annotated[
 Ended = tuple["Target", "ActivationRecord"]
 
 _WORDS = ("success", "application error", "developer error", "whisk error")
+#: Of the cells of a line of `tail`, which cannot know the lines to come.
+_WIDTHS = (8, 32, 20, 17, 8, 11, 0)
 _COLUMNS = ("start", "activation", "action", "status", "duration", "wait", "node")
 
 
@@ -147,7 +149,8 @@ def _show(call: Call, target: Target, record: ActivationRecord, *, logs: bool) -
         told = msgspec.json.encode({"node": target.name, **known})
         call.out.text(told.decode())
         return
-    call.out.text("  ".join(_row(target, summary(record))))
+    cells = zip(_row(target, summary(record)), _WIDTHS, strict=True)
+    call.out.text("  ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())
     for line in record.logs if logs else ():
         call.out.text(f"    {line}")
 

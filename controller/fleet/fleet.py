@@ -47,12 +47,12 @@ async def on_all(
     """As `on_each`, for what must work on all of them.
 
     Raises:
-        OpenWhiskError: the first node's refusal, naming it when there are several.
+        OpenWhiskError: the first node's refusal; it says who did it all the same.
     """
     done = await on_each(clients, do)
-    for each in done:
-        if each.error is not None:
-            raise _named(each.error, each.target) if len(done) > 1 else each.error
+    failed = next((each for each in done if each.error is not None), None)
+    if failed is not None:
+        raise _told(failed, [each for each in done if each.error is None])
     return [(each.target, each.value) for each in done]  # type: ignore[misc]
 
 
@@ -101,6 +101,11 @@ def _ratio(told: dict[str, Any]) -> float:
     return work / max(1.0, float(told.get("slots") or 1))
 
 
-def _named(error: OpenWhiskError, target: Target) -> OpenWhiskError:
-    text = f"{target.name or target.url}: {error}"
+def _told(failed: Each[_Found], well: Sequence[Each[_Found]]) -> OpenWhiskError:
+    """The refusal, with the node's name where others did it."""
+    error = failed.error or OpenWhiskError(0, "")
+    if not well:
+        return error
+    names = ", ".join(each.target.name for each in well)
+    text = f"{failed.target.name}: {error} (done on {names})"
     return OpenWhiskError(error.status, text, error.code, maybe_done=error.maybe_done)

@@ -191,9 +191,13 @@ def test_one_node_down_leaves_the_other_to_be_used(
     edgectl: Edgectl, hello: Path, fleet: LocalFleet
 ) -> None:
     edgectl("action", "put", "hello", hello)
+    targets = ("--target", fleet.status().nodes[0].url, "--auth", "u:k")
     fleet.stop("node1")
     said = edgectl("action", "invoke", "hello", "-r")
     assert (said.code, said.json) == (0, {"hello": "you"})
+    away = edgectl("action", "list", *targets)
+    assert (away.code, away.out) == (1, "")
+    assert "cannot connect" in away.err
 
 
 def test_target_and_doctor_tell_of_the_fleet(
