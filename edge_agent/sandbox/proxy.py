@@ -210,9 +210,13 @@ class ProcessSandbox:
         return self._answers.feed(chunk)
 
     def _finish(self, said: Said) -> None:
+        self._complete(Ran(said, self._take_logs()))
+
+    def _complete(self, ran: Ran) -> None:
         waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.set_result(Ran(said, self._take_logs()))
+        # Done already: against the contract, or with the task that waited for it.
+        if waiting is not None and not waiting.done():
+            waiting.set_result(ran)
 
     def _on_answers_closed(self) -> None:
         """It is exiting, and its exit code will tell why; or it only pretends."""
@@ -298,8 +302,7 @@ class ProcessSandbox:
             self._cause = Cause.EXITED
         if self._waiting is not None:
             logs = self._take_logs()
-            self._waiting.set_result(Ran(Gone(self._why(logs)), logs))
-            self._waiting = None
+            self._complete(Ran(Gone(self._why(logs)), logs))
 
     def _why(self, logs: tuple[str, ...]) -> Cause:
         status = self._child.status
