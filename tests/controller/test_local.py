@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Iterator
@@ -180,3 +182,28 @@ def test_a_nodes_settings_are_settings() -> None:
     assert settings.mqtt.broker == "127.0.0.1:1884"
     assert settings.sandbox.minimum_level == "rlimits"
     assert settings.store.records == 9
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("after_s", [0.4, 0.7, 1.0])
+def test_ctrl_c_while_it_starts_leaves_no_process(
+    tmp_path: Path, after_s: float
+) -> None:
+    directory = tmp_path / "local"
+    command = [sys.executable, "-m", "controller", "local", "up"]
+    up = subprocess.Popen(
+        [*command, "--dir", str(directory)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    time.sleep(after_s)
+    up.send_signal(signal.SIGINT)
+    said, _ = up.communicate(timeout=60)
+    fleet = LocalFleet(directory)
+    if up.returncode == 0:  # it was quicker
+        fleet.down()
+    else:
+        assert up.returncode in {130, -signal.SIGINT}, said
+    assert not any(node.runs for node in fleet.status().nodes)
+    assert not (broker := fleet.status().broker) or not broker.runs
