@@ -32,7 +32,9 @@ lint: $(DEV_STAMP) ## ruff, mypy strict, codespell, yamllint, ansible-lint
 bench: $(RUN_STAMP) ## a node's figures as ratios, a table and JSON (ARGS="NAME..." for some)
 	$(BIN)/python -m controller.bench $(ARGS)
 
-hosts: $(DEV_STAMP) ## deploy to real systemd machines (root on Debian; takes minutes)
+hosts: SYSTEM := debootstrap:debootstrap systemd-nspawn:systemd-container \
+  ssh-keygen:openssh-client ip:iproute2 bwrap:bubblewrap
+hosts: $(DEV_STAMP) system-packages ## deploy to real systemd machines (root on Debian; takes minutes)
 	$(BIN)/python -m pytest -m hosts tests/hosts $(ARGS)
 
 clean: ## remove the environment, caches and build results
