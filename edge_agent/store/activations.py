@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterable
+from functools import partial
 
 import msgspec
 
@@ -83,7 +85,8 @@ class ActivationStore:
     def __init__(self, writer: Writer, reader: Reader) -> None:
         self._writer = writer
         self._reader = reader
-        self._pending: dict[str, ActivationRecord] = {}
+        #: Not committed yet, as it will be written: a result may be a megabyte.
+        self._pending: dict[str, Row] = {}
         self._seq = 0
 
     def load(self, connection: sqlite3.Connection) -> None:
@@ -108,13 +111,15 @@ class ActivationStore:
         """Put the record into a batch of the caller's, e.g. that of an acceptance."""
         row = self._row(record, within or record.name)
         batch.insert("activation", (row,), len(row[-1]))  # type: ignore[arg-type]
-        self._pending[record.activation_id] = record
+        self._pending[record.activation_id] = row
         if len(batch.committed) == 0:
-            batch.committed.append(lambda: self._settle(batch))
+            # The rows, not the batch: a circle would keep megabytes for the collector.
+            batch.committed.append(partial(self._settle, batch.inserts["activation"]))
 
     async def get(self, namespace: str, activation_id: str) -> ActivationRecord | None:
-        record = self._pending.get(activation_id)
-        if record is not None:
+        row = self._pending.get(activation_id)
+        if row is not None:
+            record = _decoder.decode(row[-1])  # type: ignore[arg-type]
             return record if record.namespace == namespace else None
         rows = await self._reader.rows(
             "SELECT doc FROM activation WHERE id=? AND namespace=?",
@@ -169,8 +174,8 @@ class ActivationStore:
             _encode(record),
         )
 
-    def _settle(self, batch: Batch) -> None:
-        for row in batch.inserts.get("activation", ()):
+    def _settle(self, rows: Iterable[Row]) -> None:
+        for row in rows:
             self._pending.pop(row[1], None)  # type: ignore[call-overload]
 
 

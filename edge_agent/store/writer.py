@@ -34,6 +34,8 @@ RETRY_S = 1.0
 CLOSE_TIMEOUT_S = 10.0
 #: The most rows of one statement: 6 columns * 128 stays far below SQLite's limit.
 CHUNK_ROWS = 128
+#: Where rows are larger than this on average each is a statement of its own.
+LARGE_ROW_BYTES = 8192
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +244,7 @@ class Writer:
         for sql, row in batch.statements:
             execute(sql, row)
         for table, rows in batch.inserts.items():
-            for chunk in _chunks(rows):
+            for chunk in _chunks(rows, width=_width(batch.size_bytes, len(rows))):
                 flat = [value for row in chunk for value in row]
                 execute(_insert_sql(table, len(chunk)), flat)
         for table, keys in batch.deletions.items():
@@ -262,9 +264,14 @@ def _merge(older: Batch, newer: Batch) -> None:
     older.urgent = False
 
 
-def _chunks(items: list[Any]) -> Iterable[list[Any]]:
+def _width(size_bytes: int, rows: int) -> int:
+    """How many rows go together: a prepared statement keeps what it was last given."""
+    return CHUNK_ROWS if size_bytes <= rows * LARGE_ROW_BYTES else 1
+
+
+def _chunks(items: list[Any], *, width: int = CHUNK_ROWS) -> Iterable[list[Any]]:
     """Cut into runs of 128, 64, 32 ... 1: few distinct statements to keep prepared."""
-    start, width = 0, CHUNK_ROWS
+    start = 0
     while start < len(items):
         while width > len(items) - start:
             width //= 2
