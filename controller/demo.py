@@ -231,5 +231,5 @@ def _ending(fleet: LocalFleet, *, keep: bool, show: Show) -> Iterator[Interrupts
         finally:
             interrupts.shield()
             if not (keep and well):
-                show.say("stopping everything")
+                show.say(f"stopping everything; the logs are in {fleet.directory}")
                 fleet.down()

@@ -85,7 +85,7 @@ def _tell(out: Output, report: DemoReport) -> None:
     else:
         closing(out, report)
     if not report.kept:
-        out.say(f"everything is stopped; the logs are in {report.directory}")
+        out.ok("everything is stopped")
         return
     out.say("it still runs; try:")
     for line in _to_try(report):
