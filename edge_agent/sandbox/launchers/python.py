@@ -23,7 +23,10 @@ ANSWERS, REQUESTS = 3, 4
 #: Tells the agent that main ran out of memory, which a plain death does not.
 OUT_OF_MEMORY = 113
 SMALL, LARGE = 1 << 16, 1 << 20
-ESCAPED = bytes(range(32)) + b'"\\'
+ESCAPED = [*map(chr, range(32)), '"', "\\"]
+#: Stands for a long string; bare it is not JSON, so no text of ours can hold it.
+MARK = "\0"
+MOST_STRINGS = 64
 LINE = b"\n"
 
 NO_CODE = "Missing main/no code to execute."
@@ -72,15 +75,55 @@ class Scanning:
     }.__getitem__
 
 
+class ScanningMarked(Scanning):
+    strict = False
+
+
+def take_out(text):
+    """Cut long strings out of text that has no escapes, so that quotes come in pairs.
+
+    What is left has marks in their place and is short, or nothing is taken.
+    """
+    parts, taken, start, end = [], [], 0, -1
+    for _ in range(MOST_STRINGS):
+        begin = text.find('"', end + 1) + 1
+        end = text.find('"', begin) if begin else -1
+        if end < 0:
+            break
+        if end - begin > SMALL:
+            parts += [text[start:begin], MARK, str(len(taken))]
+            taken.append(text[begin:end])
+            start = end
+    parts.append(text[start:])
+    short = "".join(parts)
+    return (short, taken) if len(short) < SMALL else (text, [])
+
+
+def put_back(value, taken):
+    if type(value) is str:
+        return taken[int(value[1:])] if value[:1] == MARK else value
+    if type(value) is list:
+        return [put_back(item, taken) for item in value]
+    if type(value) is dict:
+        return {
+            put_back(key, taken): put_back(item, taken) for key, item in value.items()
+        }
+    return value
+
+
+def is_plain(text):
+    """Nothing to escape: as many searches as characters take half of one translate."""
+    return all(character not in text for character in ESCAPED)
+
+
 def codec_of(_json):
     scan = _json.make_scanner(Scanning)
+    scan_marked = _json.make_scanner(ScanningMarked)
 
     def quote(text):
         """A long text without anything to escape, which finding out costs less."""
-        if len(text) > SMALL and text.isascii():
-            plain = text.encode().translate(None, ESCAPED)
-            if len(plain) == len(text):
-                return f'"{text}"'
+        if len(text) > SMALL and text.isascii() and is_plain(text):
+            return f'"{text}"'
         return _json.encode_basestring(text)
 
     encode, encode_large = (
@@ -89,6 +132,10 @@ def codec_of(_json):
     )
 
     def loads(text):
+        if len(text) > SMALL and "\\" not in text:
+            short, taken = take_out(text)
+            if taken:
+                return put_back(scan_marked(short, 0)[0], taken)
         return scan(text, 0)[0]
 
     def dumps(value):

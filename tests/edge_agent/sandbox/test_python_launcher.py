@@ -245,10 +245,16 @@ def test_the_bare_codec_agrees_with_json() -> None:
         "exec(source, names)\n"
         "values = [{}, [], {'a': [1, 2.5, None, True, 'é\\u2028\\x00\"']}, {'1': {'b': []}},"
         " {'long': 'x' * 100000}, {'long': 'x' * 100000 + chr(10)}, {'big': 2 ** 80},"
-        " {'long': '\"' * 70000}, [1e300, -0.0]]\n"
+        " {'long': '\"' * 70000}, [1e300, -0.0],"
+        " {'a': ['x' * 70000, {'y' * 70000: 'z' * 70000}], 'b': 'x' * 70000, '0': 7},"
+        " ['x' * 70000, *map(str, range(100)), 'y' * 70000],"
+        " {'long': 'é' * 70000, 'b': [1.5, None, True, {'c': ''}]},"
+        " {'long': 'x' * 70000, 'many': list(range(30000))}, 'x' * 70000]\n"
         "for value in values:\n"
         "    text = names['dumps'](value)\n"
         "    assert json.loads(text) == value == names['loads'](json.dumps(value)), value\n"
+        "    bare = json.dumps(value, ensure_ascii=False)\n"
+        "    assert names['loads'](bare) == value == names['loads'](text), value\n"
         "print('agreed')\n"
     )
     done = subprocess.run(
