@@ -119,6 +119,9 @@ class Engine:
             raise Unavailable("stopping")
         runnable = self._resolve(identity, action)
         arguments = runnable.arguments(payload)
+        if self._store.crowded:
+            # Results come faster than the disk takes them; their callers can wait.
+            await self._store.room()
         accepted_ms = self._wall_ms()
         if not blocking:
             row = AcceptedRow(

@@ -67,6 +67,15 @@ class Store:
         """Twelve hexadecimal digits: the same for this data folder, no other's."""
         return hashlib.sha256(b"node id" + self._files.node_key).hexdigest()[:12]
 
+    @property
+    def crowded(self) -> bool:
+        """More waits to be written than may: `await room()` before making more."""
+        return self.writer.pending_bytes > self._settings.pending_bytes
+
+    async def room(self) -> None:
+        """Raises Unavailable when the disk takes nothing."""
+        await self.writer.room(self._settings.pending_bytes)
+
     def _build(self, files: _Files) -> None:
         self._retention = Retention(self._settings)
         lazy_s = self._settings.lazy_ms / 1000

@@ -95,6 +95,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="store-writer")
         self._closing: asyncio.Future[None] | None = None
+        self._for_room: list[asyncio.Future[None]] = []
         self.failure: str | None = None
         self.commits = 0
 
@@ -106,6 +107,21 @@ class Writer:
         """Bytes that wait for a commit, those under way included."""
         flying = sum(batch.size_bytes for batch in self._in_flight or ())
         return self._urgent.size_bytes + self._lazy.size_bytes + flying
+
+    async def room(self, most_bytes: int) -> None:
+        """Return when no more than `most_bytes` wait for a commit.
+
+        Raises:
+            Unavailable: the disk does not take them.
+        """
+        while self.pending_bytes > most_bytes:
+            if self.failure is not None:
+                raise Unavailable(f"store: {self.failure}")
+            if self._in_flight is None:
+                self._hand_over()
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._for_room.append(future)
+            await future
 
     def urgent(self) -> tuple[Batch, asyncio.Future[None]]:
         """The batch to add to, and the future that is done when it is on disk."""
@@ -189,6 +205,10 @@ class Writer:
             self._failed(urgent, lazy, error)
         if not self._urgent.empty or self._lazy.urgent:
             self._hand_over()
+        waiting, self._for_room = self._for_room, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
 
     def _committed(self, *batches: Batch) -> None:
         self.failure = None
