@@ -119,31 +119,25 @@ def _bar() -> Bar:
     )
 
 
+_REPLAYED = ("messages", "activations", "results", "p50", "p99", "lost", "duplicates")
+
+
 def closing(out: Output, report: DemoReport) -> None:
-    """The two tables at the end."""
-    out.table(
-        (
-            "topic",
-            "messages",
-            "activations",
-            "results",
-            "p50",
-            "p99",
-            "lost",
-            "duplicates",
-            "by node",
-        ),
-        [_replayed(replay) for replay in report.replays],
-        document=None,
-    )
-    out.table(
-        ("node", "chunks", "points/s"),
-        [
-            (node.name, str(node.chunks), scaled(node.items_per_s))
-            for node in report.pi.nodes
-        ],
-        document=None,
-    )
+    """The two tables at the end; sentences where they would be drawn for nobody."""
+    replayed = [_replayed(replay) for replay in report.replays]
+    pi = [
+        (node.name, str(node.chunks), scaled(node.items_per_s))
+        for node in report.pi.nodes
+    ]
+    if on_terminal(sys.stdout):
+        out.table(("topic", *_REPLAYED, "by node"), replayed, document=None)
+        out.table(("node", "chunks", "points/s"), pi, document=None)
+    else:
+        for topic, *cells, by_node in replayed:
+            told = ", ".join(map(" ".join, zip(_REPLAYED, cells, strict=True)))
+            out.text(f"{topic}: {told} ({by_node})")
+        for name, chunks, rate in pi:
+            out.text(f"{name}: {chunks} chunks, {rate} points/s")
     out.text(report.pi_sentence)
 
 
