@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from aiohttp import web
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -11,6 +10,7 @@ from edge_agent.api.answers import answer_json
 from edge_agent.api.call import Call
 from edge_agent.api.pages import answer_page
 from edge_agent.api.wire import action_item
+from edge_agent.api.written import Written
 from edge_agent.engine.waiting import Accepted
 from edge_agent.model.activations import ActivationRecord, Status
 
@@ -23,24 +23,24 @@ _STATUS = {
 }
 
 
-async def list_all(call: Call) -> web.Response:
+async def list_all(call: Call) -> Written:
     actions = call.services.catalog.actions.all(call.identity, call.namespace)
     return answer_page(call, "actions", actions, action_item)
 
 
-async def list_package(call: Call) -> web.Response:
+async def list_package(call: Call) -> Written:
     actions = call.services.catalog.actions.of_package(call.identity, call.name)
     return answer_page(call, "actions", actions, action_item)
 
 
-async def get(call: Call) -> web.Response:
+async def get(call: Call) -> Written:
     actions = call.services.catalog.actions
     call.services.catalog.check_readable(call.identity, call.name)
     code = query.flag(call.query, "code", default=True)
     return answer_json(call, await actions.get(call.identity, call.name, code=code))
 
 
-async def put(call: Call) -> web.Response:
+async def put(call: Call) -> Written:
     actions = call.services.catalog.actions
     call.services.catalog.check_changeable(call.identity, call.name)
     overwrite = query.flag(call.query, "overwrite")
@@ -49,12 +49,12 @@ async def put(call: Call) -> web.Response:
     return answer_json(call, action)
 
 
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call) -> Written:
     actions = call.services.catalog.actions
     return answer_json(call, await actions.delete(call.identity, call.name))
 
 
-async def invoke(call: Call) -> web.Response:
+async def invoke(call: Call) -> Written:
     """Run it: 202 with an id, or the outcome (a.4 of the contract)."""
     services, identity, name = call.services, call.identity, call.name
     if name.package is not None or name.namespace != identity.namespace:
@@ -77,7 +77,7 @@ async def invoke(call: Call) -> web.Response:
 
 def _answer_record(
     call: Call, record: ActivationRecord, *, only_result: bool
-) -> web.Response:
+) -> Written:
     response = record.response
     shown: object = record
     # A66: an array goes alone, whatever was asked.

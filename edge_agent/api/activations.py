@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from aiohttp import web
-
 from edge_agent.api import query
 from edge_agent.api.answers import answer_json
 from edge_agent.api.call import Call
 from edge_agent.api.pages import asked_page
+from edge_agent.api.written import Written
 from edge_agent.model.activations import ActivationRecord, summary
 from edge_agent.model.errors import Forbidden, NotFound
 
 
-async def list_all(call: Call) -> web.Response:
+async def list_all(call: Call) -> Written:
     if call.namespace != call.identity.namespace:
         raise Forbidden(call.namespace)
     page = asked_page(call, "activations")
@@ -34,16 +33,16 @@ async def list_all(call: Call) -> web.Response:
     return answer_json(call, records if wanted.docs else [*map(summary, records)])
 
 
-async def get(call: Call) -> web.Response:
+async def get(call: Call) -> Written:
     return answer_json(call, await _record(call))
 
 
-async def get_result(call: Call) -> web.Response:
+async def get_result(call: Call) -> Written:
     record = await _record(call)
     return answer_json(call, record.response)
 
 
-async def get_logs(call: Call) -> web.Response:
+async def get_logs(call: Call) -> Written:
     record = await _record(call)
     return answer_json(call, {"logs": record.logs})
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
 
-from edge_agent.api.answers import SERVICE, answer_json, stream_headers
+from edge_agent.api.answers import SERVICE, answer_json
 from edge_agent.api.auth import check_system
-from edge_agent.api.call import Call
-from edge_agent.telemetry.stream import Subscriber
+from edge_agent.api.call import REQUEST_ID, Call
+from edge_agent.api.written import Written
+from edge_agent.model.activations import ActivationRecord
 
 #: A comment this often keeps a quiet stream's connection alive.
 HEARTBEAT_S = 15.0
@@ -21,12 +22,20 @@ log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 
 
-async def node(call: Call) -> web.Response:
+class Watcher(Protocol):
+    """A subscriber of the stream."""
+
+    missed: int
+
+    async def take(self) -> list[ActivationRecord]: ...
+
+
+async def node(call: Call) -> Written:
     check_system(call)
     return answer_json(call, call.services.health.report(), cors=SERVICE)
 
 
-async def load(call: Call) -> web.Response:
+async def load(call: Call) -> Written:
     return answer_json(call, call.services.load(), cors=SERVICE)
 
 
@@ -35,8 +44,12 @@ async def stream(call: Call) -> web.StreamResponse:
 
     A watcher that does not keep up is told how many it missed in a comment.
     """
-    headers = stream_headers(call, "text/event-stream")
-    headers["Cache-Control"] = "no-cache"
+    headers = {
+        "Content-Type": "text/event-stream",
+        "Cache-Control": "no-cache",
+        REQUEST_ID: call.transaction_id,
+        **dict(SERVICE),
+    }
     response = web.StreamResponse(headers=headers)
     stopping = call.services.stopping
     stopped = asyncio.create_task(stopping.wait(), name="stream.stopping")
@@ -54,10 +67,10 @@ async def stream(call: Call) -> web.StreamResponse:
     return response
 
 
-async def _events(subscriber: Subscriber, stopped: asyncio.Task[Any]) -> bytes:
+async def _events(watcher: Watcher, stopped: asyncio.Task[Any]) -> bytes:
     """The text of what came next, or of a heartbeat."""
-    missed = subscriber.missed
-    taking = asyncio.create_task(subscriber.take(), name="stream.take")
+    missed = watcher.missed
+    taking = asyncio.create_task(watcher.take(), name="stream.take")
     try:
         await asyncio.wait(
             {taking, stopped},
@@ -68,6 +81,6 @@ async def _events(subscriber: Subscriber, stopped: asyncio.Task[Any]) -> bytes:
     finally:
         taking.cancel()
     events = [b"data: %b\n\n" % _encode(record) for record in records]
-    if subscriber.missed > missed:
-        events.insert(0, b": missed %d\n\n" % (subscriber.missed - missed))
+    if watcher.missed > missed:
+        events.insert(0, b": missed %d\n\n" % (watcher.missed - missed))
     return b"".join(events) or b": alive\n\n"

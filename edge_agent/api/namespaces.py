@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import msgspec
-from aiohttp import web
 
 from edge_agent.api.answers import answer_json
 from edge_agent.api.call import Call
+from edge_agent.api.written import Written
 from edge_agent.model.errors import Forbidden
 from edge_agent.model.limits import SystemLimits
 
@@ -47,11 +47,11 @@ def effective_limits(limits: SystemLimits) -> Limits:
     )
 
 
-async def list_all(call: Call) -> web.Response:
+async def list_all(call: Call) -> Written:
     return answer_json(call, [call.identity.namespace])
 
 
-async def limits(call: Call) -> web.Response:
+async def limits(call: Call) -> Written:
     if call.namespace != call.identity.namespace:
         raise Forbidden(call.namespace)
     return answer_json(call, effective_limits(call.services.settings.limits))

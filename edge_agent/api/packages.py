@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from aiohttp import web
-
 from edge_agent.api import bodies, query
 from edge_agent.api.answers import answer_json
 from edge_agent.api.call import Call
 from edge_agent.api.pages import answer_page
 from edge_agent.api.wire import contents_answer, package_answer, package_item
+from edge_agent.api.written import Written
 
 
-async def list_all(call: Call) -> web.Response:
+async def list_all(call: Call) -> Written:
     packages = call.services.catalog.packages.all(call.identity, call.namespace)
     return answer_page(call, "packages", packages, package_item)
 
 
-async def get(call: Call) -> web.Response:
+async def get(call: Call) -> Written:
     contents = call.services.catalog.packages.get(call.identity, call.name)
     return answer_json(call, contents_answer(contents))
 
 
-async def put(call: Call) -> web.Response:
+async def put(call: Call) -> Written:
     packages = call.services.catalog.packages
     call.services.catalog.check_changeable(call.identity, call.name)
     overwrite = query.flag(call.query, "overwrite")
@@ -30,7 +29,7 @@ async def put(call: Call) -> web.Response:
     return answer_json(call, package_answer(package))
 
 
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call) -> Written:
     packages = call.services.catalog.packages
     call.services.catalog.check_changeable(call.identity, call.name)
     force = query.flag(call.query, "force")

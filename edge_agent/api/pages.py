@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from aiohttp import web
-
 from edge_agent.api import query
 from edge_agent.api.answers import answer_json
 from edge_agent.api.call import Call
+from edge_agent.api.written import Written
 
 T = TypeVar("T")
 
 
 def answer_page(
     call: Call, collection: str, entities: Sequence[T], item: Callable[[T], Any]
-) -> web.Response:
+) -> Written:
     page = asked_page(call, collection)
     if page.count:
         return answer_json(call, {collection: max(0, len(entities) - page.skip)})

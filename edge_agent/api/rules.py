@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from aiohttp import web
-
 from edge_agent.api import bodies, query
 from edge_agent.api.answers import answer_json, answer_text
 from edge_agent.api.call import Call
 from edge_agent.api.pages import answer_page
 from edge_agent.api.wire import rule_answer, rule_item
+from edge_agent.api.written import Written
 
 
-async def list_all(call: Call) -> web.Response:
+async def list_all(call: Call) -> Written:
     rules = call.services.catalog.rules.all(call.identity, call.namespace)
     return answer_page(call, "rules", rules, rule_item)
 
 
-async def get(call: Call) -> web.Response:
+async def get(call: Call) -> Written:
     rule = call.services.catalog.rules.get(call.identity, call.name)
     return answer_json(call, rule_answer(rule))
 
 
-async def put(call: Call) -> web.Response:
+async def put(call: Call) -> Written:
     rules = call.services.catalog.rules
     call.services.catalog.check_changeable(call.identity, call.name)
     overwrite = query.flag(call.query, "overwrite")
@@ -30,12 +29,12 @@ async def put(call: Call) -> web.Response:
     return answer_json(call, rule_answer(rule))
 
 
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call) -> Written:
     rule = await call.services.catalog.rules.delete(call.identity, call.name)
     return answer_json(call, rule_answer(rule))
 
 
-async def set_status(call: Call) -> web.Response:
+async def set_status(call: Call) -> Written:
     rules = call.services.catalog.rules
     call.services.catalog.check_changeable(call.identity, call.name)
     body = await bodies.document(call)

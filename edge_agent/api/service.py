@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiohttp import web
-
 from edge_agent import __version__
 from edge_agent.api.answers import NO_CORS, answer_json, answer_text
 from edge_agent.api.call import Call
+from edge_agent.api.written import Written
 from edge_agent.engine.catalog_kinds import manifest
 from edge_agent.model.limits import MEBIBYTE, SystemLimits
 
@@ -18,7 +17,7 @@ _SUPPORT = {
 }
 
 
-async def info(call: Call) -> web.Response:
+async def info(call: Call) -> Written:
     answer = {
         "description": "OpenWhisk",
         "support": _SUPPORT,
@@ -29,7 +28,7 @@ async def info(call: Call) -> web.Response:
     return answer_json(call, answer, cors=NO_CORS)
 
 
-async def api_info(call: Call) -> web.Response:
+async def api_info(call: Call) -> Written:
     answer = {
         "description": "OpenWhisk API",
         "api_version": "1.0.0",
@@ -41,7 +40,7 @@ async def api_info(call: Call) -> web.Response:
     return answer_json(call, answer)
 
 
-async def ping(call: Call) -> web.Response:
+async def ping(call: Call) -> Written:
     return answer_text(call, "pong", cors=NO_CORS)
 
 

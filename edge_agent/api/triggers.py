@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from aiohttp import web
-
 from edge_agent.api import bodies, query
 from edge_agent.api.answers import answer_json, answer_nothing
 from edge_agent.api.call import Call, sendable
 from edge_agent.api.pages import answer_page
 from edge_agent.api.wire import trigger_answer, trigger_item
+from edge_agent.api.written import Written
 
 #: Headers of a fire that actions do not see: those of the body, as upstream, and the
 #: caller's key, which upstream passes on into every record (A88, ours: not).
@@ -24,17 +23,17 @@ _HIDDEN = frozenset(
 )
 
 
-async def list_all(call: Call) -> web.Response:
+async def list_all(call: Call) -> Written:
     triggers = call.services.catalog.triggers.all(call.identity, call.namespace)
     return answer_page(call, "triggers", triggers, trigger_item)
 
 
-async def get(call: Call) -> web.Response:
+async def get(call: Call) -> Written:
     found = call.services.catalog.triggers.get(call.identity, call.name)
     return answer_json(call, trigger_answer(*found))
 
 
-async def put(call: Call) -> web.Response:
+async def put(call: Call) -> Written:
     triggers = call.services.catalog.triggers
     call.services.catalog.check_changeable(call.identity, call.name)
     overwrite = query.flag(call.query, "overwrite")
@@ -43,12 +42,12 @@ async def put(call: Call) -> web.Response:
     return answer_json(call, trigger_answer(*stored))
 
 
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call) -> Written:
     removed = await call.services.catalog.triggers.delete(call.identity, call.name)
     return answer_json(call, trigger_answer(*removed))
 
 
-async def fire(call: Call) -> web.Response:
+async def fire(call: Call) -> Written:
     """202 with the id of the trigger's activation; 204 when no rule is active (A35)."""
     services, identity, name = call.services, call.identity, call.name
     services.catalog.check_changeable(identity, name)

@@ -1,0 +1,91 @@
+"""An answer that is written in one piece.
+
+aiohttp's own response keeps its headers in a multi-dict, serialises them and sends head
+and body in three steps; for a small answer that is 12 of the 31 us which the whole
+request costs. Here the head is text from the start, most of it made once.
+"""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import HttpVersion11
+from aiohttp.web_request import BaseRequest
+
+from edge_agent import __version__
+
+#: (name, value) pairs.
+Lines = tuple[tuple[str, str], ...]
+#: A larger body is not copied behind its head.
+_COPIED_BYTES = 32 << 10
+_SERVER = f"edgewhisk/{__version__}"
+
+
+class Written(web.StreamResponse):
+    """Status, lines and body; `fixed` lines are remembered, so keep them few.
+
+    A 204 has no body, and an answer to HEAD sends none. Name and value of a line are
+    ASCII without line ends.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes = b"",
+        *,
+        fixed: Lines = (),
+        lines: Lines = (),
+    ) -> None:
+        super().__init__(status=status)
+        own = "".join([f"{name}: {value}\r\n" for name, value in lines])
+        length = "" if status == HTTPStatus.NO_CONTENT else _length(body)
+        self._head = f"{_start(status, fixed)}{own}{length}"
+        self._text = body
+        self._request: BaseRequest | None = None
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        self._request = request
+        self._keep_alive = request.keep_alive
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        request = self._request
+        if request is None or request.transport is None:
+            raise ConnectionResetError("the caller has gone")
+        now = f"Date: {_date(int(time.time()))}\r\n{_connection(request)}\r\n"
+        head = (self._head + now).encode("ascii")
+        body = b"" if request.method == "HEAD" else self._text + data
+        if len(body) <= _COPIED_BYTES:
+            request.transport.write(head + body)
+        else:
+            request.transport.write(head)
+            request.transport.write(body)
+        # Whoever does not read their answers gets no further ones.
+        await request.writer.drain()
+
+
+@lru_cache(maxsize=256)
+def _start(status: int, fixed: Lines) -> str:
+    known = [("Server", _SERVER), *fixed]
+    lines = "".join([f"{name}: {value}\r\n" for name, value in known])
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}"
+
+
+def _length(body: bytes) -> str:
+    return f"Content-Length: {len(body)}\r\n"
+
+
+@lru_cache(maxsize=1)
+def _date(epoch_s: int) -> str:
+    return formatdate(epoch_s, usegmt=True)
+
+
+def _connection(request: BaseRequest) -> str:
+    if request.version == HttpVersion11:
+        return "" if request.keep_alive else "Connection: close\r\n"
+    return "Connection: keep-alive\r\n" if request.keep_alive else ""
