@@ -77,6 +77,10 @@ class Store(Section, frozen=True, kw_only=True):
     records_bytes: Positive = 64 << 20
     records_age_s: Seconds = 7 * 86_400.0
     pending_bytes: Positive = 64 << 20
+    dead_letters: Positive = 10_000
+    dead_letters_bytes: Positive = 64 << 20
+    dead_letters_full: Literal["hold", "drop oldest"] = "hold"
+    dedup_keys: Positive = 50_000
 
 
 class Mqtt(Section, frozen=True, kw_only=True):
@@ -87,6 +91,12 @@ class Mqtt(Section, frozen=True, kw_only=True):
     receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 500
     backoff_s: Seconds = 0.5
     backoff_most_s: Seconds = 30.0
+
+
+class Alarms(Section, frozen=True, kw_only=True):
+    """`wait_for_clock`: alarms at absolute times wait while the clock is unsynced."""
+
+    wait_for_clock: bool = True
 
 
 class Logging(Section, frozen=True, kw_only=True):
@@ -105,6 +115,7 @@ class Settings(Section, frozen=True, kw_only=True):
     runtimes: Runtimes = Runtimes()
     store: Store = Store()
     mqtt: Mqtt = Mqtt()
+    alarms: Alarms = Alarms()
     logging: Logging = Logging()
     limits: SystemLimits = SystemLimits()
 

@@ -4,8 +4,20 @@ Accepted work is on disk before it gets here. The dispatcher keeps a window of i
 memory and at most `2 x slots` of it in the pool's queue, in the order of acceptance; a
 longer backlog stays on disk and is read in pieces, so memory does not grow with it.
 
-State: `_ready` holds rows in order; `_loaded` is the place of the last row that is, or
-was, in memory; `_behind` is true when rows after `_loaded` exist only on disk.
+A row that will start as soon as there is room is in one of three lists:
+
+- `_ready`: it was never run. In the order of acceptance.
+- `_again`: its wait after a failed run is over. The two lists take turns.
+- `_suspects`: the agent has died while it ran. One of these at a time, before all
+  others: when the agent dies again, the guilty one is told from the innocent.
+
+Rows that wait for their next run are in `Delays`, rows behind another one of their line
+in `Lines`. A row in a list, in `Delays` or under way *holds* its line.
+
+`_loaded` is the place of the last row that is, or was, in memory, `_newest` that of the
+last one committed; `_behind` is true when rows between them exist only on disk. All
+reading is done by one task at a time. What ends while it reads may still be in what it
+finds, and is kept in `_gone` so long.
 """
 
 from __future__ import annotations
@@ -13,26 +25,46 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
+import msgspec
+
+from edge_agent.engine.delays import MOST as DELAYS_MOST
+from edge_agent.engine.delays import Delays
+from edge_agent.engine.lines import Lines
 from edge_agent.model.errors import Unavailable
 from edge_agent.store.inbox import Inbox, InboxRow
 
 WINDOW_ROWS = 512
 WINDOW_BYTES = 4 << 20
+#: How many rows whose wait is over are read at a time, and how many of a line.
+DUE_ROWS = 128
+LINE_ROWS = 64
+LINE_BYTES = 1 << 20
 RETRY_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
+class Again(msgspec.Struct, frozen=True):
+    """The row is to be run again, no sooner than `after_ms` from now."""
+
+    after_ms: int
+
+
+Ended = Again | None
+
+
 class Runner(Protocol):
     """Runs one accepted row to its end."""
 
-    def start(self, row: InboxRow) -> asyncio.Future[None] | None:
-        """Start a row's run; the future is done when its record is in the store.
+    def start(self, row: InboxRow) -> asyncio.Future[Ended] | Ended:
+        """Start a row's run; the future is done when the run has ended.
 
-        None when the row ended without running (its action is gone).
+        Its value, or what is returned without a run (the action is gone, or the row
+        too old), is None when the row is in the store no more.
 
         Raises:
             Unavailable: no room now.
@@ -44,27 +76,57 @@ class Delivery:
     """Owns the order of accepted work and which of it is under way."""
 
     def __init__(
-        self, inbox: Inbox, runner: Runner, *, most: Callable[[], int]
+        self,
+        inbox: Inbox,
+        runner: Runner,
+        *,
+        most: Callable[[], int],
+        wall_ms: Callable[[], int],
     ) -> None:
         self._inbox = inbox
         self._runner = runner
         self._most = most
+        self._wall_ms = wall_ms
         self._ready: deque[InboxRow] = deque()
         self._ready_bytes = 0
+        self._again: deque[InboxRow] = deque()
+        self._suspects: deque[InboxRow] = deque()
+        self._suspect: int | None = None
+        self._delays = Delays()
+        self._lines = Lines()
+        self._under_way: set[int] = set()
+        self._adopted: set[int] = set()
         self._loaded = 0
-        self._left_out: set[int] = set()
+        self._newest = inbox.last_seq
         self._behind = inbox.depth > 0
-        self._under_way = 0
+        self._begun = not self._behind
+        self._turn = False
         self._loading: asyncio.Task[None] | None = None
-        self._retry: asyncio.TimerHandle | None = None
+        self._fetching: frozenset[int] = frozenset()
+        self._gone: set[int] = set()
+        self._later: asyncio.TimerHandle | None = None
+        self._due: asyncio.TimerHandle | None = None
         self._stopped = False
 
     @property
     def under_way(self) -> int:
-        return self._under_way
+        return len(self._under_way)
+
+    @property
+    def delayed(self) -> int:
+        """Rows that wait for their next run, as far as they are in memory."""
+        return len(self._delays)
+
+    @property
+    def lines(self) -> int:
+        return len(self._lines)
+
+    def runs(self, seq: int) -> bool:
+        return seq in self._under_way or seq in self._adopted
 
     def take(self, rows: Sequence[InboxRow]) -> None:
         """Rows that were committed just now, in order of acceptance."""
+        self._newest = rows[-1].seq
         full = (
             self._behind
             or len(self._ready) >= WINDOW_ROWS
@@ -78,77 +140,246 @@ class Delivery:
 
     def pump(self) -> None:
         """Start what there is room for; called whenever there may be room."""
-        while self._ready and self._under_way < self._most() and not self._stopped:
-            row = self._ready.popleft()
-            self._ready_bytes -= row.size_bytes
-            if not self._start(row):
+        most = self._most()
+        while len(self._under_way) < most and not self._stopped:
+            source = self._next()
+            if source is None:
+                break
+            if not self._start(source):
                 return
-        few = len(self._ready) < WINDOW_ROWS // 2
-        if self._behind and few and self._loading is None and not self._stopped:
+        if most <= 0:
+            self._pump_later()
+        elif self._loading is None and not self._stopped and self._wants_rows():
             self._loading = asyncio.create_task(self._load(), name="delivery.load")
 
     async def stop(self) -> None:
         """Start nothing more. What is not done stays in the inbox."""
         self._stopped = True
-        if self._retry is not None:
-            self._retry.cancel()
+        for timer in (self._later, self._due):
+            if timer is not None:
+                timer.cancel()
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
 
-    def leave_out(self, seq: int) -> None:
+    def adopt(self, seq: int) -> None:
         """A row that is run by someone else already (a blocking call that expired)."""
-        self._left_out.add(seq)
+        self._adopted.add(seq)
 
-    def _append(self, rows: Sequence[InboxRow]) -> None:
-        for row in rows:
-            self._loaded = row.seq
-            if row.seq not in self._left_out:
-                self._ready.append(row)
-                self._ready_bytes += row.size_bytes
-        if self._left_out:
-            # Behind `_loaded` a row is never read again: no need to remember it.
-            self._left_out = {seq for seq in self._left_out if seq > self._loaded}
+    def release(self, seq: int) -> None:
+        """The adopted row has ended."""
+        self._adopted.discard(seq)
+        if self._loading is not None:
+            self._gone.add(seq)
 
-    def _start(self, row: InboxRow) -> bool:
-        try:
-            done = self._runner.start(row)
-        except Unavailable:
-            self._ready.appendleft(row)
-            self._ready_bytes += row.size_bytes
-            self._pump_later()
+    def drop(self, row: InboxRow) -> bool:
+        """Forget a row that is about to be deleted; False when it runs now."""
+        if self.runs(row.seq):
             return False
-        if done is not None:
-            self._under_way += 1
-            done.add_done_callback(self._ended)
+        held = row.seq in self._delays or row.seq in self._fetching
+        self._delays.discard(row.seq)
+        for rows in (self._ready, self._again, self._suspects):
+            if row in rows:
+                rows.remove(row)
+                held = True
+                self._ready_bytes -= row.size_bytes if rows is self._ready else 0
+        if self._loading is not None:
+            self._gone.add(row.seq)
+        if not self._lines.remove(row) and held:
+            self._over(row)
+        self.pump()
         return True
 
-    def _ended(self, _: asyncio.Future[None]) -> None:
-        self._under_way -= 1
+    # -- starting and ending -----------------------------------------------------
+
+    def _next(self) -> deque[InboxRow] | None:
+        """The list whose head is next."""
+        if self._suspects and self._suspect is None:
+            return self._suspects
+        if self._again and (self._turn or not self._ready):
+            return self._again
+        return self._ready or None
+
+    def _start(self, rows: deque[InboxRow]) -> bool:
+        row = rows[0]
+        try:
+            running = self._runner.start(row)
+        except Unavailable:
+            self._pump_later()
+            return False
+        rows.popleft()
+        if rows is self._ready:
+            self._ready_bytes -= row.size_bytes
+        self._turn = not self._turn
+        if not isinstance(running, asyncio.Future):
+            self._settle(row, running)
+            return True
+        self._under_way.add(row.seq)
+        if rows is self._suspects:
+            self._suspect = row.seq
+        running.add_done_callback(partial(self._ended, row))
+        return True
+
+    def _ended(self, row: InboxRow, running: asyncio.Future[Ended]) -> None:
+        self._under_way.discard(row.seq)
+        if self._suspect == row.seq:
+            self._suspect = None
+        self._settle(row, running.result())
         self.pump()
+
+    def _settle(self, row: InboxRow, ended: Ended) -> None:
+        if ended is None:
+            self._over(row)
+            return
+        due = _now() + ended.after_ms / 1000
+        self._delays.add(row.seq, due, must=row.accepted.line is not None)
+        self._set_alarm()
+
+    def _over(self, row: InboxRow) -> None:
+        """The row is no more: its line goes on."""
+        if self._loading is not None:
+            self._gone.add(row.seq)
+        following = self._lines.leave(row)
+        if following is not None:
+            self._ready.appendleft(following)
+            self._ready_bytes += following.size_bytes
+
+    def _append(self, rows: Iterable[InboxRow]) -> None:
+        for row in rows:
+            self._loaded = row.seq
+            if not self._is_old(row.seq) and self._lines.enter(row):
+                self._ready.append(row)
+                self._ready_bytes += row.size_bytes
+
+    def _is_old(self, seq: int) -> bool:
+        """It is under way, or has ended since it was read."""
+        return seq in self._gone or self.runs(seq)
 
     def _pump_later(self) -> None:
-        if self._retry is None:
+        if self._later is None and not self._stopped:
             loop = asyncio.get_running_loop()
-            self._retry = loop.call_later(RETRY_S, self._pump_again)
+            self._later = loop.call_later(RETRY_S, self._pump_again)
 
     def _pump_again(self) -> None:
-        self._retry = None
+        self._later = None
         self.pump()
+
+    def _set_alarm(self) -> None:
+        """Come back when the next wait is over."""
+        due = self._delays.next_due
+        if due is None or self._stopped:
+            return
+        if self._due is not None:
+            if self._due.when() <= due:
+                return
+            self._due.cancel()
+        self._due = asyncio.get_running_loop().call_at(due, self._is_due)
+
+    def _is_due(self) -> None:
+        self._due = None
+        self.pump()
+        self._set_alarm()
+
+    # -- reading -----------------------------------------------------------------
+
+    def _wants_rows(self) -> bool:
+        due = self._delays.next_due
+        return (
+            not self._begun
+            or bool(self._lines.wanted)
+            or self._delays.wants_more
+            or (due is not None and due <= _now() and len(self._again) < DUE_ROWS)
+            or (self._behind and len(self._ready) < WINDOW_ROWS // 2)
+        )
 
     async def _load(self) -> None:
         try:
-            rows = await self._inbox.load_after(
-                self._loaded, rows=WINDOW_ROWS, size_bytes=WINDOW_BYTES
-            )
+            # What has ended until now is then in no answer any more; what ends from
+            # now on is noted in `_gone`.
+            ended = set(self._gone)
+            await self._inbox.flush()
+            self._gone -= ended
+            await self._load_delays()
+            await self._load_due()
+            for name, after in list(self._lines.wanted.items()):
+                await self._load_line(name, after)
+            if self._behind and len(self._ready) < WINDOW_ROWS // 2:
+                await self._load_next()
         except Exception:  # the disk is ill: the rows are safe, try again
             log.exception("delivery: the inbox could not be read")
             self._pump_later()
             return
         finally:
             self._loading = None
+        self.pump()
+        self._set_alarm()
+
+    async def _load_delays(self) -> None:
+        """What waits for its next run: once at the start, later when there is room."""
+        if self._begun and not self._delays.wants_more:
+            return
+        found = await self._inbox.load_due(
+            DELAYS_MOST, now_ms=self._wall_ms(), lines=not self._begun
+        )
+        now = _now()
+        known = {row.seq for row in (*self._again, *self._suspects)}
+        others = 0
+        self._delays.behind = False
+        for due in found:
+            others += due.line is None
+            if due.seq not in known and not self._is_old(due.seq):
+                self._lines.hold(due.line)
+                after_s = due.after_ms / 1000
+                self._delays.add(due.seq, now + after_s, must=due.line is not None)
+        self._delays.behind |= others == DELAYS_MOST
+        self._begun = True
+
+    async def _load_due(self) -> None:
+        """Those whose wait is over."""
+        seqs = self._delays.take(_now(), most=DUE_ROWS - len(self._again))
+        if not seqs:
+            return
+        self._fetching = frozenset(seqs)
+        unread = set(seqs)
+        try:
+            rows = await self._inbox.load_rows(seqs, size_bytes=WINDOW_BYTES)
+            # None: they are there no more. Some: the others were too much for once.
+            unread = unread.difference(row.seq for row in rows) if rows else set()
+        finally:
+            self._fetching = frozenset()
+            for seq in unread - self._gone:
+                self._delays.add(seq, _now(), must=True)
+        for row in rows:
+            if not self._is_old(row.seq):
+                (self._suspects if row.deaths else self._again).append(row)
+
+    async def _load_line(self, name: str, after: int) -> None:
+        """The next rows of a line of which only the disk knows."""
+        rows = await self._inbox.load_line(
+            name,
+            after=after,
+            upto=self._lines.passed(name),
+            rows=1 if self._lines.full else LINE_ROWS,
+            size_bytes=LINE_BYTES,
+        )
+        upto = rows[-1].seq if rows else self._lines.passed(name)
+        new = [row for row in rows if not self._is_old(row.seq)]
+        first = self._lines.found(name, new, upto=upto)
+        if first is not None:
+            self._ready.appendleft(first)
+            self._ready_bytes += first.size_bytes
+
+    async def _load_next(self) -> None:
+        """The next piece of the backlog."""
+        newest = self._newest
+        rows = await self._inbox.load_after(
+            self._loaded, rows=WINDOW_ROWS, size_bytes=WINDOW_BYTES
+        )
         self._append(rows)
-        # Rows not committed yet are behind too; `take` will tell when they are.
-        self._behind = self._loaded < self._inbox.last_seq
-        if rows:
-            self.pump()
+        if not rows:  # what is left there waits for its next run, or has ended
+            self._loaded = max(self._loaded, newest)
+        self._behind = self._loaded < self._newest
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

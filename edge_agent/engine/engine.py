@@ -10,27 +10,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec import Raw
 
 from edge_agent.engine.builtins import BUILTIN_KIND, Builtin, BuiltinRunner
 from edge_agent.engine.delivery import Delivery
+from edge_agent.engine.endings import Endings, Results
 from edge_agent.engine.fire import Fire, Fired, fire_trigger
+from edge_agent.engine.options import OptionsOf
 from edge_agent.engine.resolve import WRONG_COLLECTION, Resolver
-from edge_agent.engine.rows import gone_record, job_of
+from edge_agent.engine.runs import Runs
 from edge_agent.engine.waiting import Accepted, Waiting
 from edge_agent.model.activations import ActivationRecord
 from edge_agent.model.entities import Rule, Trigger
-from edge_agent.model.errors import Conflict, NotFound, RequestError, Unavailable
-from edge_agent.model.feeds import Outgoing
-from edge_agent.model.jobs import Finished, Identity, Job, make_record
+from edge_agent.model.errors import Conflict, NotFound, Unavailable
+from edge_agent.model.jobs import Finished, Identity, Job
 from edge_agent.model.names import FullName, new_activation_id
+from edge_agent.store.dedup import Key
 from edge_agent.store.inbox import Accepted as AcceptedRow
 from edge_agent.store.inbox import InboxRow
 from edge_agent.store.store import Store
 from edge_agent.telemetry.log import ActivationLog
-from edge_agent.telemetry.stream import ActivationStream
+from edge_agent.telemetry.stream import ActivationStream, EventStream
 
 
 class JobPool(Protocol):
@@ -40,16 +42,6 @@ class JobPool(Protocol):
     def slots(self) -> int: ...
 
     def submit(self, job: Job) -> asyncio.Future[Finished]: ...
-
-
-class Results(Protocol):
-    """Turns results into messages and sends them; `app` wires events' own."""
-
-    def outgoing(
-        self, annotation: Any, record: ActivationRecord
-    ) -> Outgoing | None: ...
-
-    def publish(self, outgoing: Outgoing) -> None: ...
 
 
 class Engine:
@@ -63,6 +55,7 @@ class Engine:
         builtins: Mapping[FullName, Builtin],
         stream: ActivationStream,
         log: ActivationLog,
+        events: EventStream | None = None,
         results: Results | None = None,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -71,22 +64,37 @@ class Engine:
         self._pool = pool
         self._stream = stream
         self._log = log
-        self._results = results
         self._wall_ms = wall_ms
         self._builtin_runner = BuiltinRunner(builtins)
         actions = {name: builtin.action for name, builtin in builtins.items()}
         self._resolve = Resolver(store.entities, actions)
-        # Two for each slot: the pool never idles, and a blocking call waits for few.
-        self._delivery = Delivery(store.inbox, self, most=lambda: 2 * pool.slots)
+        self._options_of = OptionsOf()
+        self._endings = Endings(
+            store,
+            stream=stream,
+            events=events or EventStream(),
+            log=log,
+            results=results,
+        )
+        runs = Runs(
+            store,
+            submit=self.submit,
+            resolve=self._resolve,
+            endings=self._endings,
+            wall_ms=wall_ms,
+        )
+        self.delivery = Delivery(
+            store.inbox, runs, most=self._most_under_way, wall_ms=wall_ms
+        )
         self._stopping = False
 
     def start_delivery(self) -> None:
         """Begin with what an earlier life of the agent accepted and did not finish."""
-        self._delivery.pump()
+        self.delivery.pump()
 
     def room(self) -> None:
         """The pool has room: deliver more."""
-        self._delivery.pump()
+        self.delivery.pump()
 
     @property
     def waiting(self) -> int:
@@ -133,7 +141,7 @@ class Engine:
                 accepted_ms=accepted_ms,
                 transaction_id=transaction_id,
             )
-            await self._keep([row])
+            await self.accept([row])
             return Accepted(row.activation_id)
         job = Job(
             activation_id=new_activation_id(),
@@ -156,17 +164,20 @@ class Engine:
     def keep(self, row: AcceptedRow) -> tuple[InboxRow, asyncio.Future[None]]:
         """Commit a row that is being run already: it is not delivered again."""
         rows, done = self._store.inbox.accept([row])
-        self._delivery.leave_out(rows[0].seq)
+        self.delivery.adopt(rows[0].seq)
+        self._store.inflight.mark(rows[0].seq, self._wall_ms())
         return rows[0], done
+
+    def release(self, row: InboxRow) -> None:
+        """The job of a kept row has ended."""
+        self._store.inflight.clear(row.seq)
+        self.delivery.release(row.seq)
 
     def finish(
         self, job: Job, finished: Finished, *, row: InboxRow | None = None
     ) -> ActivationRecord:
         """Write the record and tell whoever watches."""
-        record = make_record(job, finished)
-        self._settle(record, row, within=job.action.full_name.within)
-        self._log.ended(job, finished)
-        return record
+        return self._endings.finish(job, finished, row=row)
 
     # -- fire -------------------------------------------------------------------
 
@@ -178,10 +189,12 @@ class Engine:
         payload: bytes,
         headers: Mapping[str, str],
         transaction_id: str,
+        key: Key | None = None,
     ) -> asyncio.Future[str | None]:
         """Fire a trigger; the future is done when all it starts is on disk.
 
         Its value is the trigger's activation id, None when no rule is active (A35).
+        With a `key` the event is seen from then on.
 
         Raises:
             NotFound, Conflict: there is no such trigger. Unavailable: nothing was kept.
@@ -206,8 +219,9 @@ class Engine:
             ),
             rules,
             lambda rule, arguments: self._prepare(identity, rule, arguments),
+            self._options_of,
         )
-        self._keep_fire(fired, answer)
+        self._keep_fire(fired, answer, key)
         return answer
 
     def _trigger(self, name: FullName) -> Trigger:
@@ -224,13 +238,17 @@ class Engine:
         runnable = self._resolve(identity, rule.action.full_name)
         return runnable.action.version, runnable.arguments(arguments)
 
-    def _keep_fire(self, fired: Fired, answer: asyncio.Future[str | None]) -> None:
-        rows, done = self._store.inbox.accept(fired.accepted, fired=fired.record)
+    def _keep_fire(
+        self, fired: Fired, answer: asyncio.Future[str | None], key: Key | None
+    ) -> None:
+        rows, done = self._store.inbox.accept(
+            fired.accepted, fired=fired.record, key=key
+        )
 
         def kept(done: asyncio.Future[None]) -> None:
             error = done.exception()
             if error is None:
-                self._delivery.take(rows)
+                self._deliver(rows)
                 self._stream.publish(fired.record)
             if answer.done():
                 return
@@ -243,63 +261,48 @@ class Engine:
 
     # -- accepted work ----------------------------------------------------------
 
-    async def _keep(self, accepted: Sequence[AcceptedRow]) -> None:
-        rows, done = self._store.inbox.accept(accepted)
-        done.add_done_callback(
-            lambda d: None if d.exception() else self._delivery.take(rows)
-        )
+    async def accept(
+        self, accepted: Sequence[AcceptedRow], *, replayed: int | None = None
+    ) -> None:
+        """Keep rows and deliver them; returns when they are on disk.
+
+        Raises:
+            Unavailable: nothing was kept.
+        """
+        if self._stopping:
+            raise Unavailable("stopping")
+        rows, done = self._store.inbox.accept(accepted, replayed=replayed)
+        done.add_done_callback(lambda d: None if d.exception() else self._deliver(rows))
         # Shielded: a caller that hangs up does not undo what goes to disk.
         await asyncio.shield(done)
 
-    def start(self, row: InboxRow) -> asyncio.Future[None] | None:
-        """Delivery's runner: see `delivery.Runner`."""
-        accepted = row.accepted
-        identity = self._store.subjects.by_namespace(accepted.namespace)
-        try:
-            if identity is None:
-                raise NotFound
-            runnable = self._resolve(identity, FullName.parse(accepted.action, own="_"))
-        except RequestError:
-            self._settle(gone_record(row, self._wall_ms()), row)
-            return None
-        job = job_of(row, runnable, identity, self._wall_ms())
-        running = self.submit(job)
-        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def settle(self, record: ActivationRecord, row: InboxRow) -> None:
+        """End a row that nobody will run: its record, and no more of it."""
+        self._endings.settle(record, row)
 
-        def ended(future: asyncio.Future[Finished]) -> None:
-            if not future.cancelled() and future.exception() is None:
-                self.finish(job, future.result(), row=row)
-            # Cancelled: the agent stops; the row stays and runs in its next life.
-            settled.set_result(None)
+    def tell(self, event: str, accepted: AcceptedRow) -> None:
+        """Tell who watches what was done to an accepted event."""
+        self._endings.tell(event, accepted, self._wall_ms())
 
-        running.add_done_callback(ended)
-        return settled
+    def _deliver(self, rows: list[InboxRow]) -> None:
+        for row in rows:
+            self._endings.tell("accepted", row.accepted, row.accepted.accepted_ms)
+        if rows:
+            self.delivery.take(rows)
 
-    def _settle(
-        self, record: ActivationRecord, row: InboxRow | None, *, within: str = ""
-    ) -> None:
-        """Record and deletion of the row are one transaction, the result's too."""
-        batch = self._store.activations.add(record, within=within or None)
-        if row is not None:
-            self._store.inbox.finish(row, batch)
-            self._send_result(row, record, batch)
-        self._stream.publish(record)
+    def _most_under_way(self) -> int:
+        """Two for each slot: the pool never idles, and a blocking call waits for few.
 
-    def _send_result(self, row: InboxRow, record: ActivationRecord, batch: Any) -> None:
-        annotation = row.accepted.result_topic
-        if annotation is None or self._results is None:
-            return
-        outgoing = self._results.outgoing(annotation, record)
-        if outgoing is not None:
-            self._store.sources.send(outgoing, batch)
-            self._results.publish(outgoing)
+        None while the disk does not keep up: what ended would pile up in memory.
+        """
+        return 0 if self._store.inbox.choked else 2 * self._pool.slots
 
     # -- the end ----------------------------------------------------------------
 
     async def stop(self) -> None:
         """Accept nothing more, deliver nothing more; what runs may finish."""
         self._stopping = True
-        await self._delivery.stop()
+        await self.delivery.stop()
 
     async def close(self) -> None:
         """After the pool has drained: end what is ours."""

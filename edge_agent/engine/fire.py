@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from edge_agent.engine.options import line_of
 from edge_agent.model.activations import ActivationRecord, success
+from edge_agent.model.delivery import Options
 from edge_agent.model.entities import Rule, Trigger
 from edge_agent.model.errors import RequestError
 from edge_agent.model.jobs import Identity
@@ -23,6 +25,8 @@ _encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(dict[str, Raw])
 
 RESULT_TOPIC = "mqtt-result-topic"
+
+Prepare = Callable[[Rule, bytes], tuple[str, bytes]]
 
 
 class Fired(msgspec.Struct, frozen=True):
@@ -46,7 +50,8 @@ class Fire(msgspec.Struct, frozen=True, kw_only=True):
 def fire_trigger(
     fire: Fire,
     rules: list[Rule],
-    prepare: Callable[[Rule, bytes], tuple[str, bytes]],
+    prepare: Prepare,
+    options_of: Callable[[Rule, Trigger], Options],
 ) -> Fired:
     """Make the record and the accepted activations.
 
@@ -55,12 +60,13 @@ def fire_trigger(
         rules: the trigger's rules, of which at least one is active.
         prepare: gives the version of a rule's action and the arguments it will run
             with; raises RequestError when it cannot be invoked.
+        options_of: how the events of a rule are delivered.
     """
     arguments = _arguments(fire)
     accepted: list[Accepted] = []
     logs: list[str] = []
     for rule in rules:
-        entry, one = _activate(fire, rule, arguments, prepare)
+        entry, one = _activate(fire, rule, arguments, prepare, options_of)
         logs.append(_encode(entry).decode())
         if one is not None:
             accepted.append(one)
@@ -81,7 +87,8 @@ def _activate(
     fire: Fire,
     rule: Rule,
     arguments: bytes,
-    prepare: Callable[[Rule, bytes], tuple[str, bytes]],
+    prepare: Prepare,
+    options_of: Callable[[Rule, Trigger], Options],
 ) -> tuple[dict[str, Any], Accepted | None]:
     """The log entry of one rule (A86, A87) and what it starts."""
     name, action = str(rule.full_name), str(rule.action.full_name)
@@ -92,6 +99,7 @@ def _activate(
         version, merged = prepare(rule, arguments)
     except RequestError as error:
         return _refused(name, action, str(error)), None
+    options = options_of(rule, fire.trigger)
     one = Accepted(
         activation_id=new_activation_id(),
         namespace=fire.identity.namespace,
@@ -102,6 +110,9 @@ def _activate(
         transaction_id=fire.transaction_id,
         rule=name,
         result_topic=rule.annotation(RESULT_TOPIC),
+        retry=options.retry,
+        line=line_of(options, name, merged),
+        ttl_ms=options.ttl_ms,
     )
     entry = {
         "statusCode": 0,

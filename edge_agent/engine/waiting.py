@@ -27,6 +27,8 @@ class Keeper(Protocol):
 
     def keep(self, row: AcceptedRow) -> tuple[InboxRow, asyncio.Future[None]]: ...
 
+    def release(self, row: InboxRow) -> None: ...
+
     def finish(
         self, job: Job, finished: Finished, *, row: InboxRow | None = None
     ) -> ActivationRecord: ...
@@ -44,6 +46,7 @@ class Waiting:
         self._job = job
         self._action = action
         self._row: InboxRow | None = None
+        self._kept: asyncio.Future[None] | None = None
         self._record: ActivationRecord | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -62,9 +65,17 @@ class Waiting:
         return Accepted(self._job.activation_id)
 
     def _ended(self, running: asyncio.Future[Finished]) -> None:
+        kept = self._kept
+        if kept is not None and not kept.done():
+            # Only then it is known whether there is a row that ends with the job.
+            kept.add_done_callback(lambda _: self._ended(running))
+            return
+        row = None if kept is None or kept.exception() else self._row
         if not running.cancelled():
             finished = running.result()
-            self._record = self._engine.finish(self._job, finished, row=self._row)
+            self._record = self._engine.finish(self._job, finished, row=row)
+        if self._row is not None:
+            self._engine.release(self._row)
         self._give_up()
 
     def _give_up(self) -> None:
@@ -82,5 +93,5 @@ class Waiting:
             accepted_ms=job.accepted_ms,
             transaction_id=job.transaction_id,
         )
-        self._row, kept = self._engine.keep(accepted)
-        await asyncio.shield(kept)
+        self._row, self._kept = self._engine.keep(accepted)
+        await asyncio.shield(self._kept)

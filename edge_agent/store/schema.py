@@ -36,6 +36,24 @@ MIGRATIONS = (
         id TEXT PRIMARY KEY, feed TEXT NOT NULL, doc BLOB NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE inbox ADD COLUMN line TEXT;
+    CREATE INDEX inbox_line ON inbox (line, seq) WHERE line IS NOT NULL;
+    CREATE TABLE attempt (
+        seq INTEGER PRIMARY KEY, due_ms INTEGER NOT NULL, doc BLOB NOT NULL
+    );
+    CREATE INDEX attempt_due ON attempt (due_ms);
+    CREATE TABLE dead_letter (
+        seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, namespace TEXT NOT NULL,
+        doc BLOB NOT NULL
+    );
+    CREATE TABLE seen (key BLOB PRIMARY KEY, until_ms INTEGER NOT NULL) WITHOUT ROWID;
+    """,
+    """
+    CREATE TABLE source_note (
+        key TEXT PRIMARY KEY, seq INTEGER NOT NULL, doc BLOB NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 
 

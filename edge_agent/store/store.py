@@ -14,8 +14,12 @@ from typing import Self
 from edge_agent.model.errors import SettingsError
 from edge_agent.settings import Store as StoreSettings
 from edge_agent.store.activations import ActivationStore, Retention
+from edge_agent.store.dead_letters import DeadLetters
+from edge_agent.store.deaths import count_deaths
+from edge_agent.store.dedup import Dedup
 from edge_agent.store.entities import EntityStore
 from edge_agent.store.inbox import Inbox
+from edge_agent.store.inflight import Inflight
 from edge_agent.store.reader import Reader
 from edge_agent.store.schema import connect, prepare
 from edge_agent.store.sources import SourceStore
@@ -25,6 +29,7 @@ from edge_agent.store.writer import Writer
 DATABASE = "state.db"
 LOCK = "state.lock"
 NODE_KEY = "node.key"
+INFLIGHT = "inflight"
 
 
 class Store:
@@ -39,6 +44,9 @@ class Store:
     entities: EntityStore
     activations: ActivationStore
     inbox: Inbox
+    dead_letters: DeadLetters
+    dedup: Dedup
+    inflight: Inflight
     subjects: SubjectStore
     sources: SourceStore
 
@@ -83,16 +91,24 @@ class Store:
         self._reader = Reader(files.reading)
         self.entities = EntityStore(self.writer, self._reader)
         self.activations = ActivationStore(self.writer, self._reader)
-        self.inbox = Inbox(self.writer, self._reader, self.activations, self._settings)
+        self.dedup = Dedup(self._settings)
+        self.inbox = Inbox(
+            self.writer, self._reader, self.activations, self.dedup, self._settings
+        )
+        self.dead_letters = DeadLetters(self.writer, self._reader, self._settings)
+        self.inflight = files.inflight
         self.subjects = SubjectStore(self.writer, files.node_key)
         self.sources = SourceStore(self.writer, self._reader)
 
     def _load(self, connection: sqlite3.Connection) -> None:
+        count_deaths(connection, self.inflight)
         for part in (
             self._retention,
             self.entities,
             self.activations,
             self.inbox,
+            self.dead_letters,
+            self.dedup,
             self.subjects,
             self.sources,
         ):
@@ -111,8 +127,10 @@ class _Files:
     node_key: bytes
     writing: sqlite3.Connection
     reading: sqlite3.Connection
+    inflight: Inflight
 
     def close(self) -> None:
+        self.inflight.close()
         self.reading.close()
         self.writing.close()
         os.close(self.lock)
@@ -127,7 +145,9 @@ def _open(folder: Path) -> _Files:
         path.chmod(0o600)
         writing = connect(path)
         prepare(writing)
-        return _Files(lock, node_key, writing, connect(path, read_only=True))
+        reading = connect(path, read_only=True)
+        inflight = Inflight(folder / INFLIGHT)
+        return _Files(lock, node_key, writing, reading, inflight)
     except (sqlite3.Error, OSError) as error:
         os.close(lock)
         raise SettingsError(f"{path}: cannot be opened: {error}") from error

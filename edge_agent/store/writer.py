@@ -44,7 +44,10 @@ Statement = tuple[str, Row]
 #: Columns of the tables that take rows in bulk, and the key they are deleted by.
 COLUMNS = {
     "activation": ("seq", "id", "namespace", "name", "start", "doc"),
-    "inbox": ("seq", "doc"),
+    "inbox": ("seq", "doc", "line"),
+    "attempt": ("seq", "due_ms", "doc"),
+    "dead_letter": ("seq", "id", "namespace", "doc"),
+    "seen": ("key", "until_ms"),
     "outbox": ("id", "doc"),
 }
 

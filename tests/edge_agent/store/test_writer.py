@@ -43,7 +43,7 @@ async def test_urgent_work_is_in_the_file_when_its_future_is_done(
     writer: Writer, tmp_path: Path
 ) -> None:
     batch, done = writer.urgent()
-    batch.insert("inbox", [(1, b"a")], 1)
+    batch.insert("inbox", [(1, b"a", None)], 1)
     await done
     assert _inbox(tmp_path) == [(1, b"a")]
 
@@ -52,7 +52,7 @@ async def test_acceptances_of_one_turn_share_one_commit(writer: Writer) -> None:
     futures = []
     for seq in range(500):
         batch, done = writer.urgent()
-        batch.insert("inbox", [(seq, b"x")], 1)
+        batch.insert("inbox", [(seq, b"x", None)], 1)
         futures.append(done)
     await asyncio.gather(*futures)
     assert writer.commits == 1
@@ -61,14 +61,14 @@ async def test_acceptances_of_one_turn_share_one_commit(writer: Writer) -> None:
 async def test_lazy_work_is_written_without_anyone_asking(
     writer: Writer, tmp_path: Path
 ) -> None:
-    writer.lazy().insert("inbox", [(1, b"a")], 1)
+    writer.lazy().insert("inbox", [(1, b"a", None)], 1)
     assert _inbox(tmp_path) == []
     await asyncio.sleep(4 * LAZY_S)
     assert _inbox(tmp_path) == [(1, b"a")]
 
 
 async def test_flush_makes_lazy_work_readable(writer: Writer, tmp_path: Path) -> None:
-    writer.lazy().insert("inbox", [(1, b"a")], 1)
+    writer.lazy().insert("inbox", [(1, b"a", None)], 1)
     await writer.flush()
     assert _inbox(tmp_path) == [(1, b"a")]
 
@@ -77,7 +77,7 @@ async def test_a_row_inserted_urgently_and_deleted_lazily_in_one_flight_is_gone(
     writer: Writer, tmp_path: Path
 ) -> None:
     batch, done = writer.urgent()
-    batch.insert("inbox", [(1, b"a")], 1)
+    batch.insert("inbox", [(1, b"a", None)], 1)
     writer.lazy().delete("inbox", 1)
     await done
     assert _inbox(tmp_path) == []
@@ -86,7 +86,7 @@ async def test_a_row_inserted_urgently_and_deleted_lazily_in_one_flight_is_gone(
 async def test_a_failed_commit_refuses_the_urgent_and_keeps_the_lazy(
     writer: Writer, tmp_path: Path
 ) -> None:
-    writer.lazy().insert("inbox", [(1, b"kept")], 4)
+    writer.lazy().insert("inbox", [(1, b"kept", None)], 4)
     batch, done = writer.urgent()
     batch.statements.append(("INSERT INTO nowhere VALUES (1)", ()))
     with pytest.raises(Unavailable):
@@ -102,7 +102,7 @@ async def test_closing_writes_what_waits(tmp_path: Path) -> None:
     connection = await asyncio.to_thread(_database, tmp_path)
     writer = Writer(connection, lazy_s=60.0)
     writer.start()
-    writer.lazy().insert("inbox", [(1, b"a")], 1)
+    writer.lazy().insert("inbox", [(1, b"a", None)], 1)
     await writer.close()
     connection.close()
     assert _inbox(tmp_path) == [(1, b"a")]

@@ -1,0 +1,115 @@
+"""How activations end: one place that writes the record and tells whoever watches.
+
+For an accepted activation everything that its end means is one transaction: the record,
+the deletion of its row, the result on its way to a topic, and its dead letter.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from edge_agent.model.activations import ActivationRecord
+from edge_agent.model.delivery import Attempt, Happening, Reason
+from edge_agent.model.feeds import Outgoing
+from edge_agent.model.jobs import Finished, Job, make_record
+from edge_agent.store.inbox import Accepted, InboxRow
+from edge_agent.store.store import Store
+from edge_agent.telemetry.log import ActivationLog
+from edge_agent.telemetry.stream import ActivationStream, EventStream
+
+
+class Results(Protocol):
+    """Turns results into messages and sends them; `app` wires events' own."""
+
+    def outgoing(
+        self, annotation: Any, record: ActivationRecord
+    ) -> Outgoing | None: ...
+
+    def publish(self, outgoing: Outgoing) -> None: ...
+
+
+class Endings:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        stream: ActivationStream,
+        events: EventStream,
+        log: ActivationLog,
+        results: Results | None = None,
+    ) -> None:
+        self._store = store
+        self._stream = stream
+        self._events = events
+        self._lines = log
+        self._results = results
+
+    def finish(
+        self, job: Job, finished: Finished, *, row: InboxRow | None = None
+    ) -> ActivationRecord:
+        """The end of a job that ran, with nothing to be said about how often."""
+        record = make_record(job, finished)
+        self.settle(record, row, within=job.action.full_name.within)
+        self.log(job, finished)
+        return record
+
+    def log(self, job: Job, finished: Finished) -> None:
+        self._lines.ended(job, finished)
+
+    def settle(
+        self, record: ActivationRecord, row: InboxRow | None, *, within: str = ""
+    ) -> None:
+        batch = self._store.activations.add(record, within=within or None)
+        if row is not None:
+            self._end_row(row, record, batch)
+            self.tell("ended", row.accepted, record.end, status=record.response.status)
+        self._stream.publish(record)
+
+    def bury(
+        self,
+        record: ActivationRecord,
+        row: InboxRow,
+        *,
+        reason: Reason,
+        attempts: tuple[Attempt, ...],
+        within: str = "",
+    ) -> None:
+        """The end of a row that goes to the dead letters; ask before for room."""
+        batch = self._store.activations.add(record, within=within or None)
+        self._end_row(row, record, batch)
+        self._store.dead_letters.add(row.accepted, reason, attempts, batch)
+        self.tell(
+            "dead",
+            row.accepted,
+            record.end,
+            status=record.response.status,
+            reason=reason,
+            attempt=len(attempts),
+        )
+        self._stream.publish(record)
+
+    def tell(self, event: str, accepted: Accepted, at_ms: Any, **more: Any) -> None:
+        """Tell who watches the events, if anybody does."""
+        if not self._events.watched(accepted.namespace):
+            return
+        self._events.publish(
+            Happening(
+                event=event,
+                namespace=accepted.namespace,
+                activation_id=accepted.activation_id,
+                action=accepted.action,
+                rule=accepted.rule,
+                at_ms=at_ms,
+                **more,
+            )
+        )
+
+    def _end_row(self, row: InboxRow, record: ActivationRecord, batch: Any) -> None:
+        self._store.inbox.finish(row, batch)
+        annotation = row.accepted.result_topic
+        if annotation is None or self._results is None:
+            return
+        outgoing = self._results.outgoing(annotation, record)
+        if outgoing is not None:
+            self._store.sources.send(outgoing, batch)
+            self._results.publish(outgoing)
