@@ -227,3 +227,38 @@ def test_tail_shows_what_ends(edgectl: Edgectl, hello: Path) -> None:
     tail.stdout.close()
     assert json.loads(line)["name"] == "hello"
     assert tail.returncode == 0
+
+
+def test_an_inventory_names_the_same_nodes(
+    edgectl: Edgectl, hello: Path, fleet: LocalFleet, tmp_path: Path
+) -> None:
+    hosts = {
+        f"pi-{node.name}": {"edge_agent_url": node.url, "edge_agent_key": node.key}
+        for node in fleet.status().nodes
+    }
+    file = tmp_path / "fleet.yaml"
+    file.write_text(json.dumps({"all": {"hosts": hosts}}))
+    said = edgectl("action", "put", "hello", hello, "--fleet", file)
+    assert said.err == "ok: created action hello on pi-node1, pi-node2\n"
+    one = edgectl("action", "list", "--fleet", file, "--node", "pi-node2", "--json")
+    assert [a["node"] for a in one.json] == ["pi-node2"]
+    wrong = edgectl("action", "list", "--fleet", file, "--auth", "u:k")
+    assert (wrong.code, wrong.out) == (1, "")
+    assert "The supplied authentication is invalid" in wrong.err
+
+
+def test_wsks_own_settings_are_enough(
+    edgectl: Edgectl,
+    hello: Path,
+    fleet: LocalFleet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = fleet.status().nodes[0]
+    file = tmp_path / "wskprops"
+    file.write_text(f"APIHOST={node.url}\nAUTH={node.key}\nNAMESPACE=guest\n")
+    monkeypatch.setenv("WSK_CONFIG_FILE", str(file))
+    assert edgectl("action", "put", "hello", hello).code == 0
+    assert edgectl("action", "invoke", "hello", "-r").json == {"hello": "you"}
+    shown = edgectl("target", "--json").json
+    assert (shown["origin"], len(shown["targets"])) == (str(file), 1)
