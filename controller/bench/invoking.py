@@ -14,7 +14,7 @@ from controller.bench.actions import (
 from controller.bench.load import Measured, Request, drive
 from controller.bench.processes import cpu_s
 from controller.bench.row import Row, median_ratio, rounded
-from controller.bench.server import Agent, Cores, agent, echo
+from controller.bench.server import Agent, Cores, agent, echo, on_cores
 
 BLOCKING = "blocking=true"
 ROUNDS, ROUND_S = 9, 0.6
@@ -81,7 +81,8 @@ def _latency(theirs: Request, ours: Request) -> Row:
 
 
 def payload(cores: Cores) -> list[Row]:
-    with agent(cores=cores.served) as node:
+    """On both cores, as a node runs: writing the record is off the caller's way."""
+    with on_cores(cores.all), agent(cores=cores.all) as node:
         node.put("echo", ECHO)
         small, large = (
             node.invoke("echo", data_body(size), query=f"{BLOCKING}&result=true")

@@ -34,6 +34,10 @@ class Cores:
     served: frozenset[int]
     asking: frozenset[int]
 
+    @property
+    def all(self) -> frozenset[int]:
+        return self.served | self.asking
+
     @classmethod
     def divide(cls) -> Cores:
         """One core each; the same one where the machine has no more."""
