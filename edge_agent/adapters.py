@@ -11,8 +11,12 @@ import logging
 import uuid
 from typing import Any
 
+from msgspec.structs import replace
+
 from edge_agent.engine.builtins import Builtin
 from edge_agent.engine.engine import Engine
+from edge_agent.events.alarm_feed import ANNOTATIONS as ALARMS_ANNOTATIONS
+from edge_agent.events.alarm_feed import AlarmsPackage
 from edge_agent.events.base import Event, Receipt
 from edge_agent.events.feed import (
     PUBLISH,
@@ -24,6 +28,7 @@ from edge_agent.events.feed import (
 from edge_agent.events.mqtt import MqttSource
 from edge_agent.events.results import outgoing_for
 from edge_agent.model.activations import ActivationRecord
+from edge_agent.model.entities import Trigger
 from edge_agent.model.errors import RequestError, Unavailable
 from edge_agent.model.feeds import Outgoing
 from edge_agent.model.names import FullName
@@ -86,8 +91,40 @@ class NodeResults:
         self._source.publish(outgoing)
 
 
-def make_builtins(mqtt: MqttPackage) -> dict[FullName, Builtin]:
+class NodeTriggers:
+    """The node's triggers, for alarms that end with theirs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def exists(self, trigger: str) -> bool:
+        name = FullName.parse(f"/{trigger}", own="_")
+        return self._store.entities.get(Trigger, name) is not None
+
+    async def delete(self, trigger: str, *, rules: bool) -> None:
+        """As the catalogue does: rules that stay are switched off."""
+        entities = self._store.entities
+        name = FullName.parse(f"/{trigger}", own="_")
+        entity = entities.get(Trigger, name)
+        if entity is None:
+            return
+        off = [rule for rule in entities.rules_of(name) if rules or rule.active]
+        writes = [
+            entities.delete(one) if rules else entities.put(replace(one, active=False))
+            for one in off
+        ]
+        done = asyncio.gather(*writes, entities.delete(entity), return_exceptions=True)
+        for error in await done:
+            if error is not None:
+                log.error("trigger %s: not deleted: %s", trigger, error)
+
+
+def make_builtins(mqtt: MqttPackage, alarms: AlarmsPackage) -> dict[FullName, Builtin]:
     offered = (
+        *(
+            Builtin(name, feed, ALARMS_ANNOTATIONS[name.name])
+            for name, feed in alarms.feeds.items()
+        ),
         Builtin(SUBSCRIBE, mqtt.subscribe, SUBSCRIBE_ANNOTATIONS),
         Builtin(PUBLISH, mqtt.publish, PUBLISH_ANNOTATIONS),
     )

@@ -17,10 +17,18 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from edge_agent.adapters import NodeResults, NodeSink, make_builtins
+from edge_agent.adapters import (
+    NodeResults,
+    NodeSink,
+    NodeTriggers,
+    make_builtins,
+)
 from edge_agent.api.app import Services, make_runner
 from edge_agent.engine.catalog import Catalog
 from edge_agent.engine.engine import Engine
+from edge_agent.events.alarm_feed import AlarmsPackage
+from edge_agent.events.alarms import AlarmSource
+from edge_agent.events.clock import Clock
 from edge_agent.events.feed import MqttPackage
 from edge_agent.events.mqtt import MqttSource
 from edge_agent.model.errors import SettingsError
@@ -74,16 +82,27 @@ class Node:
         system = await store.subjects.ensure(SYSTEM_NAMESPACE)
         factory = await stack.enter_async_context(_sandboxes(settings))
         pool = await self._start_pool(stack, store, factory)
-        source, engine, stream = self._make_engine(store, pool)
+        source, alarms, engine, stream = self._make_engine(store, pool)
         stack.push_async_callback(engine.close)
         await stack.enter_async_context(self._background("mqtt", source.run()))
+        await stack.enter_async_context(self._background("alarms", alarms.run()))
         runner = make_runner(
             Services(
                 engine=engine,
                 catalog=self._make_catalog(store, factory, engine),
                 store=store,
                 settings=settings,
-                health=make_health(settings, store, factory, pool, source),
+                health=make_health(
+                    settings,
+                    store,
+                    factory,
+                    pool,
+                    {
+                        "mqtt": source.health,
+                        "alarms": alarms.health,
+                        "clock": alarms.clock.health,
+                    },
+                ),
                 stream=stream,
                 load=lambda: load_report(pool, engine),
             )
@@ -93,6 +112,7 @@ class Node:
         stack.push_async_callback(pool.drain, settings.server.stop_timeout_s)
         stack.push_async_callback(engine.stop)
         stack.callback(source.stop_taking)
+        stack.callback(alarms.stop_taking)
         url = await _listen(runner, settings)
         stack.push_async_callback(_stop_listening, runner)
         pool.api_host = url
@@ -124,7 +144,7 @@ class Node:
 
     def _make_engine(
         self, store: Store, pool: Pool
-    ) -> tuple[MqttSource, Engine, ActivationStream]:
+    ) -> tuple[MqttSource, AlarmSource, Engine, ActivationStream]:
         sink = NodeSink(store)
         source = MqttSource(
             self._settings.mqtt,
@@ -132,18 +152,23 @@ class Node:
             sink,
             client_id=f"edgewhisk-{store.node_id}",
         )
+        clock = Clock(wait=self._settings.alarms.wait_for_clock)
+        alarms = AlarmSource(store.sources, sink, NodeTriggers(store), clock)
         stream = ActivationStream()
         engine = Engine(
             store=store,
             pool=pool,
-            builtins=make_builtins(MqttPackage(source, store.sources)),
+            builtins=make_builtins(
+                MqttPackage(source, store.sources),
+                AlarmsPackage(alarms, store.sources),
+            ),
             stream=stream,
             log=ActivationLog(),
             results=NodeResults(source),
         )
         sink.engine = engine
         pool.on_room = engine.room
-        return source, engine, stream
+        return source, alarms, engine, stream
 
     def _make_catalog(
         self, store: Store, factory: ProcessFactory, engine: Engine

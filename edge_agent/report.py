@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from edge_agent.pool.pool import Pool
 from edge_agent.sandbox.process import ProcessFactory
 from edge_agent.settings import Settings
 from edge_agent.store.store import Store
-from edge_agent.telemetry.health import Health
+from edge_agent.telemetry.health import Health, Probe
 
 
 def load_report(pool: Pool, engine: Engine) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def make_health(
     store: Store,
     factory: ProcessFactory,
     pool: Pool,
-    source: MqttSource,
+    sources: Mapping[str, Probe],
 ) -> Health:
     started = time.monotonic()
     health = Health(
@@ -55,7 +56,8 @@ def make_health(
     health.register("rss_bytes", _rss_bytes)
     health.register("pool", lambda: _pool_report(pool))
     health.register("store", lambda: _store_report(store))
-    health.register("mqtt", source.health)
+    for name, probe in sources.items():
+        health.register(name, probe)
     return health
 
 

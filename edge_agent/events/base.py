@@ -23,6 +23,7 @@ __all__ = [
     "BuiltinError",
     "ConfigError",
     "Event",
+    "NotedState",
     "Outgoing",
     "Receipt",
     "Sink",
@@ -87,6 +88,20 @@ class SourceState(Protocol):
 
     def sent(self, outgoing_id: str) -> None:
         """Delete from the outbox, lazily."""
+        ...
+
+
+class NotedState(SourceState, Protocol):
+    """A durable memory with room for a few bytes of the source's own under a key."""
+
+    def note(self, key: str) -> bytes | None: ...
+
+    def keep_note(self, key: str, doc: bytes | None, *, along: bool = False) -> None:
+        """Keep them lazily, or forget them; never fails.
+
+        `along`: in one transaction with what the sink was handed in this turn of the
+        loop, so that a crash finds both or neither.
+        """
         ...
 
 

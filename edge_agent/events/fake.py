@@ -66,6 +66,7 @@ class FakeState:
     ) -> None:
         self.saved = {one.id: one for one in subscriptions}
         self.outgoing = {one.id: one for one in outbox}
+        self.notes: dict[str, bytes] = {}
 
     def subscriptions(self, feed: str) -> list[Subscription]:
         return [one for one in self.saved.values() if one.feed == feed]
@@ -75,6 +76,15 @@ class FakeState:
 
     async def forget(self, subscription_id: str) -> None:
         self.saved.pop(subscription_id, None)
+
+    def note(self, key: str) -> bytes | None:
+        return self.notes.get(key)
+
+    def keep_note(self, key: str, doc: bytes | None, *, along: bool = False) -> None:  # noqa: ARG002 nothing here is on a disk
+        if doc is None:
+            self.notes.pop(key, None)
+        else:
+            self.notes[key] = doc
 
     async def outbox(self) -> list[Outgoing]:
         return list(self.outgoing.values())

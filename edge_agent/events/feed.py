@@ -108,8 +108,9 @@ class MqttPackage:
 
     # --- for the lifecycle ----------------------------------------------------------
 
-    def accept(self, _: str, config: Config, __: Subscription | None) -> None:
+    def accept(self, _: str, config: Config, __: Subscription | None) -> Config:
         self._source.check(config)
+        return config
 
     async def start(self, subscription: Subscription) -> None:
         self._source.subscribe(subscription)

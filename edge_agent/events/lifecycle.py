@@ -42,8 +42,13 @@ class Feed(Protocol):
     #: What a trigger has of it, for error texts: "MQTT subscription".
     noun: str
 
-    def accept(self, trigger: str, config: Config, before: Subscription | None) -> None:
+    def accept(
+        self, trigger: str, config: Config, before: Subscription | None
+    ) -> Config:
         """Check the parameters; `before` is what UPDATE changes.
+
+        Returns:
+            What to keep: the parameters, and what was fixed at this moment.
 
         Raises:
             BuiltinError: naming what is wrong.
@@ -59,7 +64,7 @@ class Feed(Protocol):
         ...
 
     def stop(self, subscription: Subscription, *, deleted: bool) -> None:
-        """Watch no longer: it is paused, or gone for good."""
+        """Watch no longer: it is paused, or gone for good. It may not be there."""
         ...
 
     def shown(self, subscription: Subscription) -> Config:
@@ -114,8 +119,7 @@ class Lifecycle:
         self, trigger: str, identity: Identity, arguments: Arguments
     ) -> Any:
         """Also in place of one that is there: its trigger was deleted without us."""
-        config = _own(arguments)
-        self._feed.accept(trigger, config, None)
+        config = self._feed.accept(trigger, _own(arguments), None)
         created = Subscription(
             id=trigger,
             namespace=identity.namespace,
@@ -123,9 +127,7 @@ class Lifecycle:
             config=config,
             changed=self._wall_ms(),
         )
-        before = self._kept(trigger)
-        if before is not None:
-            self._feed.stop(before, deleted=True)
+        self._feed.stop(created, deleted=True)
         return await self._keep(created, None)
 
     async def _update(self, trigger: str, _: Identity, arguments: Arguments) -> Any:
@@ -133,8 +135,8 @@ class Lifecycle:
         before = self._find(trigger)
         merged = {**before.config, **_own(arguments)}
         config = {key: value for key, value in merged.items() if value is not None}
-        self._feed.accept(trigger, config, before)
-        return await self._keep(self._changed(before, config=config), before)
+        kept = self._feed.accept(trigger, config, before)
+        return await self._keep(self._changed(before, config=kept), before)
 
     async def _read(self, trigger: str, _: Identity, __: Arguments) -> Any:
         return self._shown(self._find(trigger))

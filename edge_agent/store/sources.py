@@ -5,6 +5,7 @@ Implements `SourceState` of events/base; `app` hands it over.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 
 import msgspec
@@ -16,19 +17,31 @@ from edge_agent.store.writer import Batch, Writer
 _encode = msgspec.json.Encoder().encode
 _outgoing = msgspec.json.Decoder(Outgoing)
 
+#: A lazy note may be written after a younger one that was urgent: it has no say.
+_KEEP_NOTE = (
+    "INSERT INTO source_note VALUES (?,?,?) ON CONFLICT (key) "
+    "DO UPDATE SET seq=excluded.seq, doc=excluded.doc WHERE excluded.seq > seq"
+)
+
 
 class SourceStore:
-    """Owns subscriptions (in memory, written through) and the outbox (on disk)."""
+    """Owns subscriptions and notes (in memory too, written through), and the outbox."""
 
     def __init__(self, writer: Writer, reader: Reader) -> None:
         self._writer = writer
         self._reader = reader
         self._subscriptions: dict[str, Subscription] = {}
+        self._notes: dict[str, bytes] = {}
+        self._note_seq = 0
 
     def load(self, connection: sqlite3.Connection) -> None:
         for (doc,) in connection.execute("SELECT doc FROM subscription"):
             subscription = msgspec.json.decode(doc, type=Subscription)
             self._subscriptions[subscription.id] = subscription
+        rows = connection.execute("SELECT key, seq, doc FROM source_note")
+        for key, seq, doc in rows:
+            self._notes[key] = doc
+            self._note_seq = max(self._note_seq, seq)
 
     def subscriptions(self, feed: str) -> list[Subscription]:
         return [one for one in self._subscriptions.values() if one.feed == feed]
@@ -47,6 +60,29 @@ class SourceStore:
             ("DELETE FROM subscription WHERE id=?", (subscription_id,))
         )
         self._subscriptions.pop(subscription_id, None)
+
+    def note(self, key: str) -> bytes | None:
+        return self._notes.get(key)
+
+    def keep_note(self, key: str, doc: bytes | None, *, along: bool = False) -> None:
+        self._note_seq += 1
+        if doc is None:
+            self._notes.pop(key, None)
+            statement = ("DELETE FROM source_note WHERE key=?", (key,))
+            self._writer.lazy().statements.append(statement)
+            return
+        row = (key, self._note_seq, doc)
+        if not along:
+            self._notes[key] = doc
+            self._writer.lazy().statements.append((_KEEP_NOTE, row))
+            return
+        batch, done = self._writer.urgent()
+        batch.statements.append((_KEEP_NOTE, row))
+        done.add_done_callback(lambda done: self._noted(key, doc, done))
+
+    def _noted(self, key: str, doc: bytes, done: asyncio.Future[None]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            self._notes[key] = doc
 
     async def outbox(self) -> list[Outgoing]:
         await self._writer.flush()

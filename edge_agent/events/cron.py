@@ -1,0 +1,108 @@
+"""When a cron expression is due, as epoch ms in one time zone. Pure.
+
+Theory. `cronsim` reads the expression (five fields, or six with seconds first) and
+steps through the ticks. What a change to or from summer time does is Debian cron's
+rule, for five fields and for six:
+
+- An expression with a fixed hour and minute means "once a day at that time": a time
+  that the clocks skip is due when they have jumped, a time that comes twice is due the
+  first time only. Its ticks are made on the local clock and then placed in time.
+- An expression whose hour or minute begins with `*` means "every so often": it is not
+  due in the hour that is skipped, and it goes on in the hour that comes twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+MS = 1000
+SECONDS_FIELDS = 6
+_SECOND = timedelta(seconds=1)
+_MINUTE = timedelta(minutes=1)
+#: No clock is set back by more.
+_FOLD_MOST = timedelta(hours=2)
+
+
+class Cron:
+    """One expression.
+
+    Raises:
+        ValueError: it is not one.
+    """
+
+    __slots__ = ("_local", "_zone", "expression")
+
+    def __init__(self, expression: str, zone: ZoneInfo | None = None) -> None:
+        fields = expression.split()
+        try:
+            CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC))
+        except CronSimError as error:
+            raise ValueError(str(error)) from error
+        minute, hour = fields[-5], fields[-4]
+        self.expression = expression
+        self._zone = zone if zone is not None else UTC
+        self._local = not minute.startswith("*") and not hour.startswith("*")
+
+    def after(self, ms: int) -> int | None:
+        """The first tick later than `ms`; None when there is none in fifty years."""
+        moment = self._moment(ms)
+        if not self._local:
+            tick = next(CronSim(self.expression, moment), None)
+            return None if tick is None else _ms(tick)
+        for naive in CronSim(self.expression, moment.replace(tzinfo=None, fold=0)):
+            tick = self._placed(naive)
+            if tick > moment:
+                return _ms(tick)
+        return None
+
+    def back_from(self, ms: int) -> Iterator[int]:
+        """The ticks at `ms` and before, newest first."""
+        moment = self._moment(ms)
+        if not self._local:
+            later = (moment.astimezone(UTC) + _SECOND).astimezone(moment.tzinfo)
+            yield from map(_ms, CronSim(self.expression, later, reverse=True))
+            return
+        naive_end = moment.replace(tzinfo=None, fold=0) + _FOLD_MOST
+        newest: datetime | None = None
+        for naive in CronSim(self.expression, naive_end, reverse=True):
+            tick = self._placed(naive)
+            if tick <= moment and tick != newest:
+                newest = tick
+                yield _ms(tick)
+
+    def _moment(self, ms: int) -> datetime:
+        return datetime.fromtimestamp(ms // MS, self._zone)
+
+    def _placed(self, naive: datetime) -> datetime:
+        """The instant of a local time; the end of the gap for one that is skipped."""
+        placed = _instant(naive, self._zone)
+        while placed.astimezone(self._zone).replace(tzinfo=None) != naive:
+            naive = naive.replace(second=0) + _MINUTE
+            placed = _instant(naive, self._zone)
+        return placed
+
+
+def _instant(naive: datetime, zone: ZoneInfo | object) -> datetime:
+    return naive.replace(tzinfo=zone, fold=0).astimezone(UTC)  # type: ignore[arg-type]
+
+
+def _ms(tick: datetime) -> int:
+    return round(tick.timestamp()) * MS
+
+
+@lru_cache(maxsize=64)
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"no time zone {name!r}") from error
