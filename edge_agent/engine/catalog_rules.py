@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from edge_agent.engine.catalog_bodies import RulePut, read_rule, read_status, reference
 from edge_agent.engine.catalog_lookup import WRONG_COLLECTION, Lookup, package_name
 from edge_agent.engine.catalog_sizes import check_key_values
+from edge_agent.engine.options import check_options
 from edge_agent.model.entities import (
     FIRST_VERSION,
     Action,
@@ -75,6 +76,7 @@ class Rules:
         check_key_values("annotations", put.annotations, limit=limit)
         existing = self._lookup.to_put(Rule, name, overwrite=overwrite)
         rule = decide_rule(existing, put, name=name, now_ms=self._lookup.next_ms())
+        check_options(rule)
         self._check_named(identity, rule)
         trigger = self._lookup.get(Trigger, rule.trigger.full_name)
         writes = [self._entities.put(rule)]

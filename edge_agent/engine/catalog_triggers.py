@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from edge_agent.engine.catalog_bodies import TriggerPut, read_trigger
 from edge_agent.engine.catalog_lookup import Lookup
 from edge_agent.engine.catalog_sizes import check_key_values
+from edge_agent.engine.options import check_options
 from edge_agent.model.entities import FIRST_VERSION, Rule, Trigger, next_version
 from edge_agent.model.errors import BadRequest, IllegalName
 from edge_agent.model.jobs import Identity
@@ -63,6 +64,7 @@ class Triggers:
         existing = self._lookup.to_put(Trigger, name, overwrite=overwrite)
         now_ms = self._lookup.next_ms()
         trigger = decide_trigger(existing, put, name=name, now_ms=now_ms)
+        check_options(trigger)
         await self._entities.put(trigger)
         return trigger, self._entities.rules_of(name)
 
