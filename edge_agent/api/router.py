@@ -20,6 +20,7 @@ from edge_agent.api import (
     actions,
     activations,
     edge,
+    events,
     namespaces,
     packages,
     rules,
@@ -99,7 +100,16 @@ KEYED: Mapping[str, Methods] = {
     "/edge/v1/node": {"GET": edge.node},
     "/edge/v1/load": {"GET": edge.load},
     "/edge/v1/activations/stream": {"GET": edge.stream},
+    "/edge/v1/events": {
+        "GET": events.list_all,
+        "POST": events.replay_all,
+        "DELETE": events.drop_all,
+    },
+    "/edge/v1/events/stream": {"GET": events.stream},
 }
+
+#: `/edge/v1/events/ID`.
+EVENT: Methods = {"GET": events.get, "POST": events.replay, "DELETE": events.drop}
 
 
 class Target(NamedTuple):
@@ -154,6 +164,8 @@ def _read_path(path: str) -> Target:
     match path.split("/")[1:]:
         case ["api", "v1", "namespaces", namespace, collection, *names]:
             return _read_collection(namespace, collection, names)
+        case ["edge", "v1", "events", name]:
+            return Target(EVENT, rest=False, name=unquote(name))
         case [*_]:
             return Target(rest=rest, keyed=rest or path.startswith("/edge/v1/"))
 
@@ -213,5 +225,5 @@ def _no_handler(target: Target, method: str) -> MethodNotAllowed | NoRoute:
         return NoRoute() if method in _REST_METHODS else MethodNotAllowed(_REST_ALLOW)
     if target.keyed and not target.methods:
         return NoRoute()
-    known = [known for known in ("GET", "POST") if known in target.methods]
+    known = [known for known in ("GET", "POST", "DELETE") if known in target.methods]
     return MethodNotAllowed(", ".join([*known, "OPTIONS"]))

@@ -25,7 +25,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
@@ -104,6 +105,7 @@ class Delivery:
         self._loading: asyncio.Task[None] | None = None
         self._fetching: frozenset[int] = frozenset()
         self._gone: set[int] = set()
+        self._readers = 0
         self._later: asyncio.TimerHandle | None = None
         self._due: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -169,12 +171,20 @@ class Delivery:
     def release(self, seq: int) -> None:
         """The adopted row has ended."""
         self._adopted.discard(seq)
-        if self._loading is not None:
-            self._gone.add(seq)
+        self._note_end(seq)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """While somebody reads a row in order to `drop` it."""
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
 
     def drop(self, row: InboxRow) -> bool:
-        """Forget a row that is about to be deleted; False when it runs now."""
-        if self.runs(row.seq):
+        """Forget a row that is about to be deleted; False when it runs, or is over."""
+        if self._is_old(row.seq):
             return False
         held = row.seq in self._delays or row.seq in self._fetching
         self._delays.discard(row.seq)
@@ -183,8 +193,7 @@ class Delivery:
                 rows.remove(row)
                 held = True
                 self._ready_bytes -= row.size_bytes if rows is self._ready else 0
-        if self._loading is not None:
-            self._gone.add(row.seq)
+        self._note_end(row.seq)
         if not self._lines.remove(row) and held:
             self._over(row)
         self.pump()
@@ -237,12 +246,16 @@ class Delivery:
 
     def _over(self, row: InboxRow) -> None:
         """The row is no more: its line goes on."""
-        if self._loading is not None:
-            self._gone.add(row.seq)
+        self._note_end(row.seq)
         following = self._lines.leave(row)
         if following is not None:
             self._ready.appendleft(following)
             self._ready_bytes += following.size_bytes
+
+    def _note_end(self, seq: int) -> None:
+        """Who is reading may still find it."""
+        if self._loading is not None or self._readers:
+            self._gone.add(seq)
 
     def _append(self, rows: Iterable[InboxRow]) -> None:
         for row in rows:
@@ -296,7 +309,7 @@ class Delivery:
         try:
             # What has ended until now is then in no answer any more; what ends from
             # now on is noted in `_gone`.
-            ended = set(self._gone)
+            ended = set() if self._readers else set(self._gone)
             await self._inbox.flush()
             self._gone -= ended
             await self._load_delays()

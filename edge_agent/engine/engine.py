@@ -14,6 +14,7 @@ from typing import Protocol
 
 from msgspec import Raw
 
+from edge_agent.engine.backlog import Backlog
 from edge_agent.engine.builtins import BUILTIN_KIND, Builtin, BuiltinRunner
 from edge_agent.engine.delivery import Delivery
 from edge_agent.engine.endings import Endings, Results
@@ -55,7 +56,6 @@ class Engine:
         builtins: Mapping[FullName, Builtin],
         stream: ActivationStream,
         log: ActivationLog,
-        events: EventStream | None = None,
         results: Results | None = None,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -69,10 +69,11 @@ class Engine:
         actions = {name: builtin.action for name, builtin in builtins.items()}
         self._resolve = Resolver(store.entities, actions)
         self._options_of = OptionsOf()
+        self.events = EventStream()
         self._endings = Endings(
             store,
             stream=stream,
-            events=events or EventStream(),
+            events=self.events,
             log=log,
             results=results,
         )
@@ -86,6 +87,7 @@ class Engine:
         self.delivery = Delivery(
             store.inbox, runs, most=self._most_under_way, wall_ms=wall_ms
         )
+        self.backlog = Backlog(store, self, wall_ms=wall_ms)
         self._stopping = False
 
     def start_delivery(self) -> None:

@@ -74,6 +74,15 @@ class DeadLetters:
             or self.size_bytes >= settings.dead_letters_bytes
         )
 
+    @property
+    def newest(self) -> int:
+        """The newest letter's place."""
+        return self._seq
+
+    def holds(self, filed: Filed) -> bool:
+        """Whether it is still there."""
+        return filed.seq in self._sizes
+
     def add(
         self,
         accepted: Accepted,
