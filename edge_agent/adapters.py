@@ -32,6 +32,7 @@ from edge_agent.model.entities import Trigger
 from edge_agent.model.errors import RequestError, Unavailable
 from edge_agent.model.feeds import Outgoing
 from edge_agent.model.names import FullName
+from edge_agent.store.dedup import Key
 from edge_agent.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,9 @@ class NodeSink:
         if self.engine is None or identity is None:
             receipt.set_result(Receipt.REFUSED)
             return receipt
+        key = None if event.dedup is None else Key(event.subscription, *event.dedup)
+        if key is not None and self._is_repeated(key, receipt):
+            return receipt
         try:
             fired = self.engine.fire(
                 identity,
@@ -58,6 +62,7 @@ class NodeSink:
                 payload=event.payload,
                 headers={},
                 transaction_id=uuid.uuid4().hex,
+                key=key,
             )
         except RequestError:  # the trigger is gone: nothing wants this any more
             receipt.set_result(Receipt.UNWANTED)
@@ -66,6 +71,20 @@ class NodeSink:
         else:
             fired.add_done_callback(lambda done: receipt.set_result(_receipt(done)))
         return receipt
+
+    def _is_repeated(self, key: Key, receipt: asyncio.Future[Receipt]) -> bool:
+        """Whether the event was kept before; then its receipt is that one's."""
+        seen = self._store.dedup.seen(key)
+        if seen is True:
+            receipt.set_result(Receipt.KEPT)
+        elif isinstance(seen, asyncio.Future):
+            seen.add_done_callback(lambda first: receipt.set_result(_shared(first)))
+        return bool(seen)
+
+
+def _shared(first: asyncio.Future[None]) -> Receipt:
+    failed = first.cancelled() or first.exception() is not None
+    return Receipt.REFUSED if failed else Receipt.KEPT
 
 
 def _receipt(fired: asyncio.Future[str | None]) -> Receipt:

@@ -98,6 +98,7 @@ class Node:
                     factory,
                     pool,
                     {
+                        "delivery": engine.delivery.health,
                         "mqtt": source.health,
                         "alarms": alarms.health,
                         "clock": alarms.clock.health,

@@ -11,7 +11,6 @@ from typing import Any
 
 from edge_agent import __version__
 from edge_agent.engine.engine import Engine
-from edge_agent.events.mqtt import MqttSource
 from edge_agent.pool.pool import Pool
 from edge_agent.sandbox.process import ProcessFactory
 from edge_agent.settings import Settings
@@ -80,6 +79,17 @@ def _store_report(store: Store) -> dict[str, Any]:
         "pending_bytes": store.writer.pending_bytes,
         "commits": store.writer.commits,
         "failure": store.writer.failure,
+        "dead_letters": {
+            "count": store.dead_letters.count,
+            "bytes": store.dead_letters.size_bytes,
+            "full": store.dead_letters.full,
+            "dropped": store.dead_letters.dropped,
+        },
+        "dedup": {
+            "keys": len(store.dedup),
+            "repeated": store.dedup.repeated,
+            "forgotten": store.dedup.forgotten,
+        },
     }
 
 

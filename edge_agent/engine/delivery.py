@@ -110,18 +110,14 @@ class Delivery:
         self._due: asyncio.TimerHandle | None = None
         self._stopped = False
 
-    @property
-    def under_way(self) -> int:
-        return len(self._under_way)
-
-    @property
-    def delayed(self) -> int:
-        """Rows that wait for their next run, as far as they are in memory."""
-        return len(self._delays)
-
-    @property
-    def lines(self) -> int:
-        return len(self._lines)
+    def health(self) -> dict[str, int]:
+        """For `/edge/v1/node`; `delayed` is what is in memory of it."""
+        return {
+            "under_way": len(self._under_way) + len(self._adopted),
+            "ready": len(self._ready) + len(self._again) + len(self._suspects),
+            "delayed": len(self._delays),
+            "lines": len(self._lines),
+        }
 
     def runs(self, seq: int) -> bool:
         return seq in self._under_way or seq in self._adopted

@@ -45,12 +45,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened. `subscription` is the id it was asked for under.
 
     `payload` is the JSON text of an object; `origin` says where from, for logs
-    (`mqtt:sensors/kitchen/temp`).
+    (`mqtt:sensors/kitchen/temp`). `dedup` is a key and a window in ms: an event whose
+    key was committed within the window is KEPT and counted, but starts nothing.
     """
 
     subscription: str
     payload: bytes
     origin: str
+    dedup: tuple[str, int] | None = None
 
 
 class Receipt(StrEnum):
