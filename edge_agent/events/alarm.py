@@ -106,6 +106,7 @@ class Alarm:
         """The tick, fired at `at`, is dealt with."""
         self.refused = 0
         self.held = None
+        self.begun = True
         self.fired += 1
         if self.axis is Axis.WALL and isinstance(self.schedule, Interval):
             self._go_steady(self.schedule, at.mono_ms - (at.wall_ms - tick))
@@ -116,6 +117,12 @@ class Alarm:
         """The tick was refused; it is offered until it is taken."""
         self.refused += 1
         self.held = tick
+
+    def note(self, now: Reading) -> Note:
+        """What to keep as things are."""
+        return Note(
+            last=self.wall_of(self.last, now), fired=self.fired, begun=self.begun
+        )
 
     def noted(self, tick: int, at: Reading) -> Note:
         """What to keep of `tick`, fired at `at`."""

@@ -13,8 +13,10 @@ depend on the trigger's name. Error texts are upstream's where it has one (H23).
 
 from __future__ import annotations
 
+import asyncio
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -81,6 +83,14 @@ def parse_alarm(feed: AlarmFeed, trigger: str, config: Config) -> AlarmConfig:
         most=_most(config.get("maxTriggers")),
         delete_after_fire=_delete_after_fire(config.get("deleteAfterFire")),
     )
+
+
+async def read_zones(configs: Iterable[Config]) -> None:
+    """Read the time zones' files away from the loop; parsing finds them in memory."""
+    names = {config.get("timezone") for config in configs} - {None}
+    for name in names:
+        with suppress(ValueError):
+            await asyncio.to_thread(zone_of, str(name))
 
 
 def payload_of(config: Config) -> dict[str, Any]:

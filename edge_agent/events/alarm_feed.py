@@ -14,6 +14,7 @@ from edge_agent.events.alarm_config import (
     check_dates,
     parse_alarm,
     payload_of,
+    read_zones,
 )
 from edge_agent.events.alarms import PACKAGE, AlarmSource
 from edge_agent.events.base import BuiltinError, SourceState, Subscription
@@ -75,9 +76,10 @@ class AlarmsFeed:
         self._kind = kind
         self._source = source
 
-    def accept(
+    async def accept(
         self, trigger: str, config: Config, before: Subscription | None
     ) -> Config:
+        await read_zones([config])
         now_ms = self._source.now_ms()
         kept = dict(config)
         if self._kind is INTERVAL and kept.get("startDate") is None:

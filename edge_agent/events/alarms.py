@@ -31,6 +31,7 @@ from edge_agent.events.alarm_config import (
     ONCE,
     AlarmConfig,
     parse_alarm,
+    read_zones,
 )
 from edge_agent.events.base import (
     BuiltinError,
@@ -187,6 +188,7 @@ class AlarmSource:
         if not now.synced:
             log.warning("the clock is %d s behind: alarms wait", now.behind_ms // 1000)
         kept = [one for feed in FEEDS for one in self._state.subscriptions(feed)]
+        await read_zones(one.config for one in kept)
         for count, subscription in enumerate(kept, 1):
             if subscription.active and subscription.id not in self._alarms:
                 self._load_one(subscription, self.clock.read())
@@ -303,10 +305,8 @@ class AlarmSource:
                 origin=f"alarm:{at.isoformat(timespec='seconds')}",
             )
         )
-        if not receipt.done():  # it is being committed: the note joins it
-            self._state.keep_note(
-                _key(alarm.id), _encode(alarm.noted(tick, now)), along=True
-            )
+        # What is being committed takes the note along.
+        self._keep(alarm, alarm.noted(tick, now), along=not receipt.done())
         receipt.add_done_callback(partial(self._settled, alarm, tick, now))
 
     def _settled(
@@ -318,18 +318,19 @@ class AlarmSource:
             return
         now = self.clock.read()
         if receipt is Receipt.REFUSED:
+            self._keep(alarm, alarm.note(at))
             alarm.hold(tick)
             wait_ms = min(RETRY_MS << min(alarm.refused - 1, 16), RETRY_MOST_MS)
             self._push(alarm, Axis.STEADY, now.mono_ms + wait_ms)
             return
-        note = alarm.noted(tick, at)
         alarm.passed(tick, at)
         self.fired += 1
-        if receipt is Receipt.UNWANTED:
-            if not self._triggers.exists(alarm.id):
-                alarm.gone()
-            self._state.keep_note(_key(alarm.id), _encode(note))
+        if receipt is Receipt.UNWANTED and not self._triggers.exists(alarm.id):
+            alarm.gone()
         self._place(alarm, now)
+
+    def _keep(self, alarm: Alarm, note: Note, *, along: bool = False) -> None:
+        self._state.keep_note(_key(alarm.id), _encode(note), along=along)
 
     def _end(self, alarm: Alarm) -> None:
         """Nothing more will come of it."""

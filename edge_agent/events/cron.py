@@ -95,14 +95,21 @@ def _ms(tick: datetime) -> int:
     return round(tick.timestamp()) * MS
 
 
-@lru_cache(maxsize=64)
 def zone_of(name: str) -> ZoneInfo:
-    """The time zone.
+    """The time zone; its file is read the first time it is asked for.
 
     Raises:
         ValueError: there is none of that name.
     """
+    zone = _zone_of(name)
+    if zone is None:
+        raise ValueError(f"no time zone {name!r}")
+    return zone
+
+
+@lru_cache(maxsize=1024)  # there are 600
+def _zone_of(name: str) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"no time zone {name!r}") from error
+    except (OSError, ValueError, KeyError):
+        return None

@@ -108,7 +108,7 @@ class MqttPackage:
 
     # --- for the lifecycle ----------------------------------------------------------
 
-    def accept(self, _: str, config: Config, __: Subscription | None) -> Config:
+    async def accept(self, _: str, config: Config, __: Subscription | None) -> Config:
         self._source.check(config)
         return config
 

@@ -42,7 +42,7 @@ class Feed(Protocol):
     #: What a trigger has of it, for error texts: "MQTT subscription".
     noun: str
 
-    def accept(
+    async def accept(
         self, trigger: str, config: Config, before: Subscription | None
     ) -> Config:
         """Check the parameters; `before` is what UPDATE changes.
@@ -119,7 +119,7 @@ class Lifecycle:
         self, trigger: str, identity: Identity, arguments: Arguments
     ) -> Any:
         """Also in place of one that is there: its trigger was deleted without us."""
-        config = self._feed.accept(trigger, _own(arguments), None)
+        config = await self._feed.accept(trigger, _own(arguments), None)
         created = Subscription(
             id=trigger,
             namespace=identity.namespace,
@@ -135,7 +135,7 @@ class Lifecycle:
         before = self._find(trigger)
         merged = {**before.config, **_own(arguments)}
         config = {key: value for key, value in merged.items() if value is not None}
-        kept = self._feed.accept(trigger, config, before)
+        kept = await self._feed.accept(trigger, config, before)
         return await self._keep(self._changed(before, config=kept), before)
 
     async def _read(self, trigger: str, _: Identity, __: Arguments) -> Any:
