@@ -203,6 +203,7 @@ class _MapState:
 
     def __init__(self, bridge_map: BridgeMap) -> None:
         self._map = bridge_map
+        self._notes: dict[str, bytes] = {}
 
     def subscriptions(self, feed: str) -> list[Subscription]:
         return [
@@ -221,6 +222,16 @@ class _MapState:
 
     async def forget(self, subscription_id: str) -> None:
         """The file is what is saved."""
+
+    def note(self, key: str) -> bytes | None:
+        return self._notes.get(key)
+
+    def keep_note(self, key: str, doc: bytes | None, *, along: bool = False) -> None:  # noqa: ARG002 nothing to go along with
+        """For as long as the bridge runs."""
+        if doc is None:
+            self._notes.pop(key, None)
+        else:
+            self._notes[key] = doc
 
     async def outbox(self) -> list[Outgoing]:
         return []

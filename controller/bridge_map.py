@@ -148,7 +148,7 @@ def _entry(given: Any, shared: Mapping[str, Any], place: int) -> Entry:
             raise ConfigError(str(key), f"is not known here; known are {known}")
     own = {k: v for k, v in given.items() if k not in ACTION_KEYS}
     parameters = {**shared, **own}
-    parse_config(parameters, default_broker=DEFAULT_BROKER)
+    parse_config(parameters, namespace="bridge", own={"broker": DEFAULT_BROKER})
     return Entry(f"bridge/{place}", _action(given), parameters)
 
 

@@ -31,6 +31,8 @@ from edge_agent.events.alarms import AlarmSource
 from edge_agent.events.clock import Clock
 from edge_agent.events.feed import MqttPackage
 from edge_agent.events.mqtt import MqttSource
+from edge_agent.events.secret import FOLDER as SECRETS
+from edge_agent.events.secret import Secrets
 from edge_agent.model.errors import SettingsError
 from edge_agent.model.names import SYSTEM_NAMESPACE
 from edge_agent.pool.pool import Pool
@@ -152,6 +154,7 @@ class Node:
             store.sources,
             sink,
             client_id=f"edgewhisk-{store.node_id}",
+            secrets=Secrets(Path.cwd() / self._settings.data_dir / SECRETS),
         )
         clock = Clock(wait=self._settings.alarms.wait_for_clock)
         alarms = AlarmSource(store.sources, sink, NodeTriggers(store), clock)

@@ -83,10 +83,48 @@ class Store(Section, frozen=True, kw_only=True):
     dedup_keys: Positive = 50_000
 
 
+class SecretName(Section, frozen=True, kw_only=True):
+    """The name of a file in the data folder's `secrets/`, mode 0600."""
+
+    secret: str
+
+
+class MqttTls(Section, frozen=True, kw_only=True, omit_defaults=True):
+    """Certificates in PEM form; without `ca` the system's authorities are trusted."""
+
+    ca: str | SecretName | None = None
+    certificate: str | SecretName | None = None
+    key: SecretName | None = None
+    server_name: str | None = None
+    insecure: bool = False
+
+
+class MqttWill(Section, frozen=True, kw_only=True):
+    """What the broker publishes when it loses the node."""
+
+    topic: str
+    payload: str | SecretName = ""
+    qos: Literal[0, 1, 2] = 0
+    retain: bool = False
+
+
 class Mqtt(Section, frozen=True, kw_only=True):
-    """The default broker (`host:port`), and how one connection behaves."""
+    """The default broker, and how connections behave.
+
+    `broker` is `host:port` or `mqtts://host:port`, several with commas; the tables are
+    those of the feed's parameters. `invoke` lists the actions that a message to
+    `edge/NODE/invoke/ACTION` may run.
+    """
 
     broker: str = "127.0.0.1:1883"
+    username: str | SecretName = ""
+    password: SecretName | None = None
+    tls: bool | MqttTls = False
+    version: Literal["auto", "5", "3.1.1"] = "auto"
+    client_id: str = ""
+    session_expiry_s: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF_FFFF)] = 7 * 86_400
+    will: MqttWill | None = None
+    invoke: tuple[str, ...] = ()
     keepalive_s: Positive = 30
     receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 500
     backoff_s: Seconds = 0.5

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from edge_agent.model.errors import BuiltinError
-from edge_agent.model.feeds import Outgoing, Subscription
+from edge_agent.model.feeds import Outgoing, Reply, Subscription
 
 __all__ = [
     "BuiltinError",
@@ -26,6 +26,7 @@ __all__ = [
     "NotedState",
     "Outgoing",
     "Receipt",
+    "Reply",
     "Sink",
     "Source",
     "SourceState",
@@ -47,12 +48,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     `payload` is the JSON text of an object; `origin` says where from, for logs
     (`mqtt:sensors/kitchen/temp`). `dedup` is a key and a window in ms: an event whose
     key was committed within the window is KEPT and counted, but starts nothing.
+    `reply` says where the results of what it starts are wanted.
     """
 
     subscription: str
     payload: bytes
     origin: str
     dedup: tuple[str, int] | None = None
+    reply: Reply | None = None
 
 
 class Receipt(StrEnum):

@@ -5,7 +5,9 @@ DISCONNECT. PUBLISH and PUBACK, in both directions, go past it (see `packets`): 
 arrives is read in large pieces and cut into packets here, and what leaves in one turn
 of the loop leaves in one `send`.
 
-The socket is connected before (`dial`), because paho's own way of connecting blocks.
+The socket is connected before (`dial`), because paho's own way of connecting blocks. It
+may be encrypted: then it wants to read when asked to write, and the other way round,
+and may hold what the system does not know of any more.
 Of paho's private methods four are overridden: the ones that make, read, write and close
 the socket.
 """
@@ -15,13 +17,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from edge_agent.events.mapping import Address
+from edge_agent.events.address import Address
 from edge_agent.events.packets import (
     PUBACK,
     PUBLISH,
@@ -31,32 +34,53 @@ from edge_agent.events.packets import (
     decode_publish,
     next_frame,
 )
+from edge_agent.events.tls import shake_hands
 
 __all__ = ["LoopClient", "MQTTv5", "MQTTv311", "dial"]
 
 READ_BYTES = 1 << 16
+#: The socket has nothing, or takes nothing, now.
+NOT_NOW = (
+    BlockingIOError,
+    InterruptedError,
+    ssl.SSLWantReadError,
+    ssl.SSLWantWriteError,
+)
 
 log = logging.getLogger(__name__)
 
 
-async def dial(address: Address, *, timeout_s: float) -> socket.socket:
-    """A connected, non-blocking socket without Nagle's delay.
+async def dial(
+    address: Address,
+    *,
+    timeout_s: float,
+    context: ssl.SSLContext | None = None,
+    server_name: str | None = None,
+) -> socket.socket:
+    """A connected, non-blocking socket without Nagle's delay; encrypted by `context`.
 
     Raises:
-        OSError: nobody answers; TimeoutError is one.
+        OSError: nobody answers (TimeoutError is one), or TLS fails (ssl.SSLError is).
     """
-    loop = asyncio.get_running_loop()
     async with asyncio.timeout(timeout_s):
-        found = await loop.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM
-        )
-        for family, kind, protocol, _, place in found[:-1]:
-            try:
-                return await _connect(family, kind, protocol, place)
-            except OSError:  # the next address may answer
-                continue
-        family, kind, protocol, _, place = found[-1]
-        return await _connect(family, kind, protocol, place)
+        plain = await _dial(address)
+        if context is None:
+            return plain
+        name = server_name or address.host
+        return await shake_hands(plain, context, server_name=name)
+
+
+async def _dial(address: Address) -> socket.socket:
+    found = await asyncio.get_running_loop().getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM
+    )
+    for family, kind, protocol, _, place in found[:-1]:
+        try:
+            return await _connect(family, kind, protocol, place)
+        except OSError:  # the next address may answer
+            continue
+    family, kind, protocol, _, place = found[-1]
+    return await _connect(family, kind, protocol, place)
 
 
 async def _connect(family: int, kind: int, protocol: int, place: Any) -> socket.socket:
@@ -80,6 +104,7 @@ class LoopClient(Client):
         *,
         protocol: MQTTProtocolVersion,
         client_id: str,
+        persistent: bool = True,
         on_publish_packet: Callable[[Message], None],
         on_puback_packet: Callable[[int, int], None],
     ) -> None:
@@ -87,12 +112,13 @@ class LoopClient(Client):
         super().__init__(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
-            clean_session=None if self.version_5 else False,
+            clean_session=None if self.version_5 else not persistent,
             protocol=protocol,
             reconnect_on_failure=False,
             manual_ack=True,
         )
         self._connected = connected
+        self._encrypted = connected if isinstance(connected, ssl.SSLSocket) else None
         self._took = on_publish_packet
         self._acknowledged = on_puback_packet
         self._event_loop = asyncio.get_running_loop()
@@ -173,7 +199,7 @@ class LoopClient(Client):
         if self._unsent:
             try:
                 sent = self._connected.send(self._unsent)
-            except (BlockingIOError, InterruptedError):
+            except NOT_NOW:
                 sent = 0
             except OSError:  # the reader sees the end of the connection as well
                 sent = len(self._unsent)
@@ -186,9 +212,15 @@ class LoopClient(Client):
                 self._event_loop.remove_writer(self._connected.fileno())
 
     def _readable(self) -> None:
+        self._read()
+        # TLS reads ahead: of that the system tells nothing any more.
+        while self._sock is not None and self._encrypted and self._encrypted.pending():
+            self._read()
+
+    def _read(self) -> None:
         try:
             data = self._connected.recv(READ_BYTES)
-        except (BlockingIOError, InterruptedError):
+        except NOT_NOW:
             return
         except OSError as error:
             self.drop(str(error))

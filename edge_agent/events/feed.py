@@ -113,6 +113,8 @@ class MqttPackage:
         return config
 
     async def start(self, subscription: Subscription) -> None:
+        config = self._source.check(subscription.config, subscription.namespace)
+        await self._source.check_secrets(config)
         self._source.subscribe(subscription)
         await self._source.settle(subscription.id)
 
@@ -126,7 +128,7 @@ class MqttPackage:
         try:
             return self._source.check(subscription.config).shown()
         except BuiltinError:  # the status says what is wrong with it
-            return {k: v for k, v in subscription.config.items() if k != "password"}
+            return {"topic": subscription.config.get("topic")}
 
 
 def _outgoing(identity: Identity, arguments: Arguments) -> Outgoing:

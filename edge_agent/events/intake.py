@@ -1,11 +1,12 @@
 """From messages to receipts: offers each message to the sink and acknowledges it.
 
-A message is acknowledged once every trigger it is for has a receipt KEPT or UNWANTED.
-What is REFUSED waits here and is offered again with back-off, in the order it came, one
-subscription apart from the others. While a subscription has something waiting, what
-comes after it waits behind it. No more than the Receive Maximum is unacknowledged at
-any time, so no more than that can wait; a message of QoS 0 has no promise, is never
-held and is left out (and counted) when it is refused.
+A message is acknowledged once every trigger it is for has a receipt KEPT or UNWANTED,
+or has left it out (see `shape` and `pace`). What is REFUSED waits here and is offered
+again with back-off, in the order it came, one subscription apart from the others. While
+a subscription has something waiting, what comes after it waits behind it. No more than
+the Receive Maximum is unacknowledged at any time, so no more than that can wait; a
+message of QoS 0 has no promise, is never held and is left out (and counted) when it is
+refused.
 
 One intake lives as long as one connection: a packet id means nothing on the next one,
 where the broker sends again what was not acknowledged.
@@ -16,21 +17,25 @@ from __future__ import annotations
 import asyncio
 import bisect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from edge_agent.events.backoff import Backoff
 from edge_agent.events.base import Event, Receipt, Sink
-from edge_agent.events.mapping import trigger_payload
-from edge_agent.events.packets import Message
+from edge_agent.events.mapping import Retained
+from edge_agent.events.pacer import Paced, Pacer
+from edge_agent.events.packets import NO_PROPERTIES, Message
+from edge_agent.events.payloads import batch_payload
+from edge_agent.events.replies import reply_for
 from edge_agent.events.routes import Counts, Route, Routes
+from edge_agent.events.shape import Left
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class _Unit:
+class Unit:
     """What one PUBACK stands for: `waiting` receipts are still out."""
 
     packet_id: int
@@ -39,23 +44,28 @@ class _Unit:
 
 @dataclass(slots=True, eq=False)
 class _Delivery:
-    """One message on its way to one subscription; `place` is its turn."""
+    """One event on its way to one subscription; `place` is its turn."""
 
     place: int
     event: Event
     route: Route
-    unit: _Unit
+    units: Sequence[Unit]
 
 
 class _Held:
-    """What one subscription was refused, in order."""
+    """What one subscription was refused, in order, since `since_s`."""
 
-    __slots__ = ("backoff", "deliveries", "timer")
+    __slots__ = ("backoff", "deliveries", "since_s", "timer")
 
-    def __init__(self, backoff: Backoff) -> None:
+    def __init__(self, backoff: Backoff, since_s: float) -> None:
         self.backoff = backoff
+        self.since_s = since_s
         self.deliveries: list[_Delivery] = []
         self.timer: asyncio.TimerHandle | None = None
+
+    @property
+    def messages(self) -> int:
+        return sum(len(delivery.units) for delivery in self.deliveries)
 
 
 class Intake:
@@ -70,35 +80,74 @@ class Intake:
         acknowledge: Callable[[int], None],
         backoff: Callable[[], Backoff],
         wall_ms: Callable[[], int],
+        window: int = 1000,
+        broker: str = "",
+        on_held: Callable[[str, int, float], None] | None = None,
     ) -> None:
+        """Store what it needs.
+
+        Args:
+            routes: whose a message is.
+            sink: gets the events.
+            counts: of the whole connection.
+            acknowledge: sends a PUBACK.
+            backoff: makes the waits of one subscription.
+            wall_ms: the clock of `received`.
+            window: what the broker sends without a receipt.
+            broker: where answers to requests go.
+            on_held: told of a subscription that is refused still, with how many of its
+                messages wait and since when (the loop's clock).
+        """
         self._routes = routes
         self._sink = sink
         self._counts = counts
         self._acknowledge = acknowledge
         self._backoff = backoff
         self._wall_ms = wall_ms
+        self._window = window
+        self._broker = broker
+        self._on_held = on_held
         self._held: dict[str, _Held] = {}
+        self._pacers: dict[Route, Pacer] = {}
         self._place = 0
         self._taking = True
         self._closed = False
+        #: Whether the broker still had our session: then nothing here is new to it.
+        self.session_present = False
         #: Offers whose receipt is out.
         self.offered = 0
 
     @property
     def held(self) -> int:
-        return sum(len(held.deliveries) for held in self._held.values())
+        return sum(held.messages for held in self._held.values())
+
+    @property
+    def paced(self) -> int:
+        """Messages that wait for their time."""
+        return sum(len(pacer) for pacer in self._pacers.values())
 
     def stop_taking(self) -> None:
         """Leave what comes from now on to the broker; receipts still count."""
         self._taking = False
         for held in self._held.values():
             _cancel(held)
+        for pacer in self._pacers.values():
+            pacer.stop()
 
     def close(self) -> None:
         """The connection is gone: nothing can be acknowledged any more."""
         self.stop_taking()
         self._closed = True
         self._held.clear()
+        self._pacers.clear()
+
+    def forget(self, route: Route) -> None:
+        """It is not subscribed any more: what waited for its time is let go."""
+        pacer = self._pacers.pop(route, None)
+        if pacer is not None:
+            pacer.stop()
+            for paced in pacer.take():
+                self._receipt_given(paced.unit)
 
     def take(self, message: Message) -> None:
         """Handle one message; called for each, so it makes no task."""
@@ -106,27 +155,81 @@ class Intake:
             return
         self._counts.received += 1
         routes = self._routes.of(message.topic, message.identifiers)
-        unit = _Unit(message.packet_id, len(routes))
+        unit = Unit(message.packet_id, len(routes))
         if not routes:
             self._counts.unwanted += 1
             self._receipt_given(unit)
         for route in routes:
             self._deliver(message, route, unit)
 
-    def _deliver(self, message: Message, route: Route, unit: _Unit) -> None:
+    def _deliver(self, message: Message, route: Route, unit: Unit) -> None:
         route.counts.received += 1
-        payload = trigger_payload(message, route.encoding, received_ms=self._wall_ms())
-        if payload is None:
-            self._settle_malformed(message, route, unit)
+        if message.retain and not self._wants_retained(message, route):
+            self._leave_out(Left.RETAINED, message, route, unit)
             return
+        read = route.shape.read(message, received_ms=self._wall_ms())
+        if isinstance(read, Left):
+            self._leave_out(read, message, route, unit)
+            return
+        if route.throttle is not None and not route.throttle.admits(
+            message.topic, asyncio.get_running_loop().time()
+        ):
+            self._leave_out(Left.THROTTLED, message, route, unit)
+            return
+        reply = None
+        if message.properties is not NO_PROPERTIES and route.respond:
+            reply = reply_for(message.properties, route.subscription, self._broker)
         event = Event(
             subscription=route.subscription,
-            payload=payload,
+            payload=read.payload,
             origin=f"mqtt:{message.topic}",
+            dedup=read.dedup,
+            reply=reply,
         )
+        if route.pace.debounce is None and route.pace.batch is None:
+            self._deliver_event(event, route, (unit,))
+        else:
+            self._pacer(route).put(Paced(message.topic, event, unit))
+
+    def _deliver_event(self, event: Event, route: Route, units: Sequence[Unit]) -> None:
         self._place += 1
-        delivery = _Delivery(self._place, event, route, unit)
-        self._deliver_or_hold(delivery)
+        self._deliver_or_hold(_Delivery(self._place, event, route, units))
+
+    def _wants_retained(self, message: Message, route: Route) -> bool:
+        """A copy sent again was wanted when it came first."""
+        if message.duplicate or route.retained is Retained.ALL:
+            return route.retained is not Retained.IGNORE
+        if route.retained is Retained.IGNORE:
+            return False
+        new = route.fresh or not self.session_present
+        return new and route.greets(message.topic)
+
+    def _pacer(self, route: Route) -> Pacer:
+        pacer = self._pacers.get(route)
+        if pacer is None:
+            pacer = self._pacers[route] = Pacer(
+                route.pace,
+                most=self._window,
+                fire=partial(self._deliver_paced, route),
+                replaced=partial(self._leave_out_paced, route),
+            )
+        return pacer
+
+    def _deliver_paced(self, route: Route, paced: Sequence[Paced]) -> None:
+        event = paced[-1].event
+        if route.pace.batch is not None:
+            event = Event(
+                subscription=event.subscription,
+                payload=batch_payload([one.event.payload for one in paced]),
+                origin=event.origin,
+            )
+        self._deliver_event(event, route, [one.unit for one in paced])
+
+    def _leave_out_paced(self, route: Route, paced: Paced) -> None:
+        self._count_left(Left.DEBOUNCED, route)
+        self._receipt_given(paced.unit)
+
+    # --- receipts -------------------------------------------------------------------
 
     def _deliver_or_hold(self, delivery: _Delivery) -> None:
         if delivery.route.subscription in self._held:
@@ -167,18 +270,24 @@ class Intake:
         if receipt is Receipt.UNWANTED:
             delivery.route.counts.unwanted += 1
             self._counts.unwanted += 1
-        delivery.route.counts.acknowledged += 1
-        self._receipt_given(delivery.unit)
+        delivery.route.counts.acknowledged += len(delivery.units)
+        for unit in delivery.units:
+            self._receipt_given(unit)
 
-    def _settle_malformed(self, message: Message, route: Route, unit: _Unit) -> None:
-        route.counts.malformed += 1
-        self._counts.malformed += 1
-        if route.counts.malformed == 1:
-            text = "%s: a message on %s is not JSON; such are left out and counted"
+    def _leave_out(
+        self, left: Left, message: Message, route: Route, unit: Unit
+    ) -> None:
+        self._count_left(left, route)
+        if left is Left.MALFORMED and route.counts.malformed == 1:
+            text = "%s: a message on %s cannot be read; such are left out and counted"
             log.warning(text, route.subscription, message.topic)
         self._receipt_given(unit)
 
-    def _receipt_given(self, unit: _Unit) -> None:
+    def _count_left(self, left: Left, route: Route) -> None:
+        for counts in (route.counts, self._counts):
+            setattr(counts, left, getattr(counts, left) + 1)
+
+    def _receipt_given(self, unit: Unit) -> None:
         unit.waiting -= 1
         if unit.waiting <= 0:
             self._counts.acknowledged += 1
@@ -188,11 +297,13 @@ class Intake:
     # --- what was refused -----------------------------------------------------------
 
     def _hold(self, delivery: _Delivery) -> None:
-        if not delivery.unit.packet_id:
+        if not any(unit.packet_id for unit in delivery.units):
             return
         held = self._held.get(delivery.route.subscription)
         if held is None:
-            held = self._held[delivery.route.subscription] = _Held(self._backoff())
+            now_s = asyncio.get_running_loop().time()
+            held = _Held(self._backoff(), now_s)
+            self._held[delivery.route.subscription] = held
             self._offer_later(held)
         bisect.insort(held.deliveries, delivery, key=lambda one: one.place)
 
@@ -212,6 +323,8 @@ class Intake:
             self._counts.refused += 1
             held.deliveries.insert(0, delivery)
             self._offer_later(held)
+            if self._on_held is not None:
+                self._on_held(delivery.route.subscription, held.messages, held.since_s)
             return
         del self._held[delivery.route.subscription]
         self._settle_taken(delivery, receipt)

@@ -1,9 +1,15 @@
 """The MQTT source: what triggers subscribe to, and what is published for actions.
 
-It holds the subscriptions of its feed (from `SourceState`), one connection for each
-broker identity and namespace, and the outbox on its way out. The connections import
-paho, so they are imported when the first one is made: a node without MQTT does not pay
-for it.
+It holds the subscriptions of its feed (from its state) and sees to it that each is
+on a connection. Subscriptions of one identity share one connection, but for two cases,
+in which one goes to the next *lane*, a connection of the same identity and another
+client id:
+
+- One trigger is refused for so long that its messages fill half of what the broker
+  sends without receipts: the connection becomes its own, and the others move on. What
+  the broker has queued for them on the old one is still taken there.
+- 3.1.1 only: two filters overlap in part (`a/+` and `+/b`), where a broker may send two
+  copies of one message that nothing tells apart.
 """
 
 from __future__ import annotations
@@ -11,42 +17,54 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from edge_agent.events.address import parse_addresses
 from edge_agent.events.base import (
     BuiltinError,
+    NotedState,
     Outgoing,
     Sink,
-    SourceState,
     Subscription,
 )
-from edge_agent.events.mapping import (
-    Address,
-    BrokerIdentity,
-    MqttConfig,
-    parse_config,
-)
-from edge_agent.events.outlet import MOST_WAITING, Publication
+from edge_agent.events.connections import Connections
+from edge_agent.events.identity import BrokerIdentity, parse_identity
+from edge_agent.events.mapping import MqttConfig, parse_config
+from edge_agent.events.memory import Leftover, Memory
+from edge_agent.events.publisher import Publisher
 from edge_agent.events.routes import Route
-from edge_agent.events.topics import Topic
+from edge_agent.events.secret import Secrets
+from edge_agent.events.topics import TopicFilter
 from edge_agent.settings import Mqtt
 
 if TYPE_CHECKING:
     from edge_agent.events.connection import Connection
 
-__all__ = ["FEED", "Mqtt", "MqttSource"]
+__all__ = ["FEED", "Mqtt", "MqttSource", "Secrets", "own_parameters"]
 
 FEED = "whisk.system/mqtt/subscribe"
-#: Brokers that a node talks to at once.
-CONNECTIONS_MOST = 64
 READY_POLL_S = 0.01
 #: How long a feed's CREATE waits for the broker to say yes.
 SETTLE_TIMEOUT_S = 2.0
+#: Connections of one identity.
+LANES_MOST = 8
 
 log = logging.getLogger(__name__)
+
+
+class _Placed(msgspec.Struct, eq=False):
+    """Where a subscription is; `before` are connections that it is leaving."""
+
+    connection: Any
+    route: Route
+    config: MqttConfig
+    subscription: Subscription
+    before: list[Any] = []
 
 
 class MqttSource:
@@ -55,10 +73,11 @@ class MqttSource:
     def __init__(
         self,
         settings: Mqtt,
-        state: SourceState,
+        state: NotedState,
         sink: Sink,
         *,
         client_id: str,
+        secrets: Secrets | None = None,
         wall_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
         """Store what it needs.
@@ -69,20 +88,26 @@ class MqttSource:
             sink: gets the events.
             client_id: the beginning of our client ids. It must be the same after a
                 restart and no other client's, or the broker ends one for the other.
+            secrets: what `{"secret": "name"}` refers to.
             wall_ms: the clock of `received` and `since`.
         """
-        self._settings = settings
+        self._own = own_parameters(settings)
         self._state = state
-        self._sink = sink
-        self._client_id = client_id
         self._wall_ms = wall_ms
-        self._group: asyncio.TaskGroup | None = None
-        self._connections: dict[BrokerIdentity, Connection] = {}
-        self._placed: dict[str, tuple[Connection, Route]] = {}
+        self._secrets = secrets or Secrets(None)
+        self._connections = Connections(
+            settings,
+            sink,
+            client_id=settings.client_id or client_id,
+            secrets=self._secrets,
+            wall_ms=wall_ms,
+        )
+        self._connections.prepare = self._prepare
+        self._publisher = Publisher(state, self._publishing)
+        self._memory = Memory(state)
+        self._placed: dict[str, _Placed] = {}
         self._unusable: dict[str, str] = {}
-        self._queued: set[str] = set()
-        self._left_behind = False
-        self._taking = True
+        self._group: asyncio.TaskGroup | None = None
         self._loaded = False
 
     async def run(self) -> None:
@@ -90,54 +115,73 @@ class MqttSource:
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
-                for connection in self._connections.values():
-                    self._start(connection, group)
-                for subscription in self._state.subscriptions(FEED):
-                    self._load(subscription)
+                self._load_all()
+                self._connections.start(group)
                 self._loaded = True
-                await self._resend()
+                await self._publisher.start(group)
                 await asyncio.Event().wait()
             finally:
                 self._group = None
+                self._connections.start(None)
+                self._publisher.stop()
 
     def stop_taking(self) -> None:
         """Leave new messages to their brokers; receipts and results still go out."""
-        self._taking = False
-        for connection in self._connections.values():
-            connection.stop_taking()
+        self._connections.stop_taking()
 
     # --- subscriptions --------------------------------------------------------------
 
-    def check(self, parameters: dict[str, Any]) -> MqttConfig:
+    def check(self, parameters: Mapping[str, Any], namespace: str = "") -> MqttConfig:
         """Read the parameters of a subscription.
 
         Raises:
             BuiltinError: naming what is wrong.
         """
-        return parse_config(parameters, default_broker=self._settings.broker)
+        return parse_config(parameters, namespace=namespace, own=self._own)
 
-    def subscribe(self, subscription: Subscription) -> None:
+    async def check_secrets(self, config: MqttConfig) -> None:
+        """Whether what the connection needs can be read.
+
+        Raises:
+            BuiltinError: a secret or a certificate cannot be used.
+        """
+        if config.identity.tls is not None or config.identity.has_secrets:
+            from edge_agent.events.tls import open_credentials  # noqa: PLC0415 ssl
+
+            await asyncio.to_thread(open_credentials, config.identity, self._secrets)
+
+    def subscribe(self, subscription: Subscription, *, fresh: bool = True) -> None:
         """Watch for it from now on, in place of what its id had before.
+
+        `fresh`: the trigger has not seen what the broker has retained.
 
         Raises:
             BuiltinError: its parameters are wrong, or there are too many brokers.
         """
-        config = self.check(subscription.config)
-        identity = config.identity(subscription.namespace)
-        connection = self._connection(identity)
-        route = Route(subscription.id, config.topic, config.qos, config.payload)
+        config = self.check(subscription.config, subscription.namespace)
+        lane = self._memory.lane(subscription.id)
+        identity = replace(config.identity, lane=lane)
         before = self._placed.get(subscription.id)
-        self._placed[subscription.id] = connection, route
+        connection = self._connections.get(identity)
+        route = Route.of(subscription.id, config, fresh=fresh)
+        placed = _Placed(connection, route, config, subscription)
+        self._placed[subscription.id] = placed
         self._unusable.pop(subscription.id, None)
-        connection.add(route)
-        if before is not None and before[0] is not connection:
-            before[0].remove(subscription.id)
+        if before is not None and before.connection is not connection:
+            self._remove(before)
+        for lower in self._connections.below(identity):
+            placed.before.append(lower)
+            lower.add(_leaving(route, config))
+        gone = connection.add(route)
+        if before is not None:
+            self._remember(gone, before, connection.identity)
 
     def unsubscribe(self, subscription_id: str) -> None:
         self._unusable.pop(subscription_id, None)
         placed = self._placed.pop(subscription_id, None)
         if placed is not None:
-            placed[0].remove(subscription_id)
+            self._remove(placed)
+            self._memory.set_lane(subscription_id, 0)
 
     def status(self, subscription_id: str) -> dict[str, Any]:
         """How a subscription is doing; a `state` and nothing else when it is off."""
@@ -146,8 +190,8 @@ class MqttSource:
         placed = self._placed.get(subscription_id)
         if placed is None:
             return {"state": "paused"}
-        connection, route = placed
-        return {**connection.status(), **connection.subscription(route)}
+        connection = placed.connection
+        return {**connection.status(), **connection.subscription(placed.route)}
 
     async def settle(self, subscription_id: str) -> None:
         """Wait a moment for the broker's answer, so that what comes next is not missed.
@@ -163,73 +207,59 @@ class MqttSource:
         placed = self._placed.get(subscription_id)
         if placed is None or self._group is None:
             return False
-        return placed[0].expects_answer(placed[1])
+        waits: bool = placed.connection.expects_answer(placed.route)
+        return waits
 
     # --- publishing -----------------------------------------------------------------
 
     def publish(self, outgoing: Outgoing) -> None:
-        """Send a result that is, or is about to be, in the outbox; at once if it can.
-
-        Its row is deleted when the broker has acknowledged it. What cannot be sent ever
-        is logged, counted and deleted as well; what there is no room for stays in the
-        outbox until there is.
-        """
-        if outgoing.id in self._queued:
-            return
-        try:
-            connection = self._publisher(outgoing.namespace, outgoing.broker)
-            publication = _publication(outgoing, partial(self._sent, outgoing))
-        except BuiltinError as error:
-            self._give_up(outgoing, str(error))
-            return
-        self._queued.add(outgoing.id)  # before: at QoS 0 it is out within `publish`
-        if not connection.publish(publication):
-            self._queued.discard(outgoing.id)
-            self._left_behind = True
+        """Send a result that is, or is about to be, in the outbox."""
+        self._publisher.publish(outgoing)
 
     async def send(self, outgoing: Outgoing) -> None:
         """Publish and wait for the broker's receipt; nothing is kept on disk.
 
         Raises:
             BuiltinError: it is refused, or there is no room.
-
-        When it is cancelled, what was not sent yet never is.
         """
-        connection = self._publisher(outgoing.namespace, outgoing.broker)
-        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-
-        def done(problem: str | None) -> None:
-            if not answer.done():
-                answer.set_result(problem)
-
-        publication = _publication(outgoing, done)
-        if not connection.publish(publication):
-            raise BuiltinError("too many messages wait to be published to this broker")
-        try:
-            problem = await answer
-        finally:
-            connection.outlet.withdraw(publication)
-        if problem is not None:
-            raise BuiltinError(f"the broker refused the message: {problem}")
+        await self._publisher.send(outgoing)
 
     def publishing_state(self, namespace: str, broker: str) -> str:
         """Why nothing comes back from a broker, for an error text."""
-        status = self._publisher(namespace, broker).status()
+        status = self._at(namespace, broker).status()
         return str(status["error"] or status["state"])
+
+    def _publishing(self, outgoing: Outgoing) -> Connection:
+        """The connection of the subscription it answers, or one of the namespace."""
+        placed = self._placed.get(outgoing.via)
+        if placed is not None and placed.subscription.namespace == outgoing.namespace:
+            connection: Connection = placed.connection
+            return connection
+        return self._at(outgoing.namespace, outgoing.broker)
+
+    def _at(self, namespace: str, broker: str) -> Connection:
+        """A connection to the broker: one the namespace subscribes by, or a new one."""
+        broker = broker or self._own["broker"]
+        found = self._connections.at(namespace, broker)
+        if found is not None:
+            return found
+        given = {"broker": broker}
+        identity = parse_identity(given, namespace=namespace, own=self._own)
+        return self._connections.get(identity)
 
     # --- health ---------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
         """Whether it runs, connected to every broker, every subscription answered."""
-        return self._loaded and all(one.ready for one in self._connections.values())
+        return self._loaded and all(one.ready for one in self._connections)
 
     async def wait_until_ready(self) -> None:
         await _until(lambda: self.ready)
 
     def health(self) -> dict[str, Any]:
         return {
-            "brokers": [one.health() for one in self._connections.values()],
+            "brokers": [one.health() for one in self._connections],
             "unusable": [
                 {"id": one, "error": error} for one, error in self._unusable.items()
             ],
@@ -237,90 +267,132 @@ class MqttSource:
 
     # --- inside ---------------------------------------------------------------------
 
+    def _load_all(self) -> None:
+        leftovers = self._memory.load(self._wall_ms())
+        for subscription in self._state.subscriptions(FEED):
+            if subscription.active and subscription.id not in self._placed:
+                self._load(subscription)
+        for one in leftovers:
+            with suppress(BuiltinError):  # its connection cannot be any more
+                config = self.check(one.config, one.namespace)
+                identity = replace(config.identity, lane=one.lane)
+                self._memory.leave(identity, [one])
+                self._connections.get(identity).drop({TopicFilter(one.filter)})
+
     def _load(self, subscription: Subscription) -> None:
-        if not subscription.active or subscription.id in self._placed:
-            return
         try:
-            self.subscribe(subscription)
+            self.subscribe(subscription, fresh=False)
         except BuiltinError as error:
             # Written by another release, or by hand: shown, and no reason to stop.
             self._unusable[subscription.id] = str(error)
             log.error("%s: %s", subscription.id, error)  # noqa: TRY400 no fault of ours
 
-    def _connection(self, identity: BrokerIdentity) -> Connection:
-        from edge_agent.events.connection import Connection  # noqa: PLC0415 loads paho
+    def _prepare(self, connection: Connection) -> None:
+        identity = connection.identity
+        connection.on_let_go = lambda one: self._memory.let_go(identity, one)
+        connection.on_stuck = lambda stuck: self._move_others(connection, stuck)
+        connection.on_overlap = self._move_overlapping
 
-        connection = self._connections.get(identity)
-        if connection is not None and not connection.finished:
-            return connection
-        if len(self._connections) >= CONNECTIONS_MOST:
-            text = f"this node talks to {CONNECTIONS_MOST} brokers already"
-            raise BuiltinError(text)
-        connection = Connection(
+    def _remove(self, placed: _Placed) -> None:
+        for connection in (placed.connection, *placed.before):
+            gone = connection.remove(placed.subscription.id)
+            self._remember(gone, placed, connection.identity)
+
+    def _remember(
+        self, gone: set[TopicFilter], placed: _Placed, identity: BrokerIdentity
+    ) -> None:
+        if not gone:
+            return
+        expiry_ms = placed.config.identity.session_expiry_s * 1000
+        self._memory.leave(
             identity,
-            client_id=f"{self._client_id}-{identity.digest}",
-            settings=self._settings,
-            sink=self._sink,
-            wall_ms=self._wall_ms,
+            [
+                Leftover(
+                    namespace=placed.subscription.namespace,
+                    config=placed.subscription.config,
+                    filter=str(one),
+                    lane=identity.lane,
+                    until_ms=self._wall_ms() + expiry_ms,
+                )
+                for one in gone
+            ],
         )
-        self._connections[identity] = connection
-        if not self._taking:
-            connection.stop_taking()
+
+    # --- lanes ----------------------------------------------------------------------
+
+    def _move_others(self, connection: Connection, stuck: str) -> None:
+        """`stuck` keeps the connection; each other one gets along without it."""
+        lane = connection.identity.lane + 1
+        others = [
+            one
+            for one in self._placed.values()
+            if one.connection is connection and one.subscription.id != stuck
+        ]
+        if not others or lane >= LANES_MOST or self._group is None:
+            return
+        text = "%s: %s is refused for long; %d others leave it this connection"
+        log.warning(text, connection.identity.broker, stuck, len(others))
+        for one in others:
+            self._next_lane(one, leave=True)
+
+    def _move_overlapping(self, subscription: str) -> None:
+        placed = self._placed.get(subscription)
+        if placed is not None and placed.connection.identity.lane + 1 < LANES_MOST:
+            self._next_lane(placed, leave=False)
+
+    def _next_lane(self, placed: _Placed, *, leave: bool) -> None:
+        """`leave`: take what the broker has queued on the old connection there."""
+        before = placed.connection
+        identity = replace(before.identity, lane=before.identity.lane + 1)
+        self._memory.set_lane(placed.subscription.id, identity.lane)
+        try:
+            after = self._connections.get(identity)
+        except BuiltinError as error:  # too many: it stays where it is
+            log.warning("%s: %s", placed.subscription.id, error)
+            return
+        placed.connection = after
+        if not leave:
+            before.remove(placed.subscription.id)
+            after.add(placed.route)
+            return
+        route = placed.route
+        placed.route = replace(route, fresh=False)
+        after.add(placed.route)
+        placed.before.append(before)
         if self._group is not None:
-            self._start(connection, self._group)
-        return connection
+            leaving = self._leave(placed, before, route)
+            self._group.create_task(leaving, name=f"mqtt lane of {route.subscription}")
 
-    def _start(self, connection: Connection, group: asyncio.TaskGroup) -> None:
-        name = f"mqtt[{connection.identity.namespace}@{connection.identity.address}]"
-        task = group.create_task(connection.run(), name=name)
-        task.add_done_callback(lambda _: self._ended(connection))
+    async def _leave(self, placed: _Placed, before: Connection, route: Route) -> None:
+        """Unsubscribe on the old connection once the new one gets the messages."""
+        here = placed.connection
+        name = placed.subscription.id
+        await _until(lambda: here.grants(name) or self._placed.get(name) is not placed)
+        if self._placed.get(name) is placed:
+            self._remember(before.retire(route), placed, before.identity)
 
-    def _ended(self, connection: Connection) -> None:
-        if self._connections.get(connection.identity) is connection:
-            del self._connections[connection.identity]
 
-    def _publisher(self, namespace: str, broker: str) -> Connection:
-        """A connection of the namespace to the broker: one it subscribes by, or new."""
-        address = Address.parse(broker or self._settings.broker)
-        for identity, connection in self._connections.items():
-            here = identity.namespace == namespace and identity.address == address
-            if here and not connection.finished:
-                return connection
-        return self._connection(BrokerIdentity(namespace, address))
+def own_parameters(settings: Mqtt) -> dict[str, Any]:
+    """The node's own connection, as the parameters of a subscription.
 
-    def _sent(self, outgoing: Outgoing, problem: str | None) -> None:
-        self._queued.discard(outgoing.id)
-        if problem is not None:
-            self._give_up(outgoing, problem)
-        else:
-            self._state.sent(outgoing.id)
-        few = len(self._queued) <= MOST_WAITING // 2
-        if self._left_behind and few and self._group is not None:
-            self._left_behind = False
-            self._group.create_task(self._resend(), name="mqtt outbox")
+    Raises:
+        BuiltinError: the settings are wrong.
+    """
+    given = msgspec.to_builtins(settings)
+    own = {key: given[key] for key in _OWN if given[key] not in (None, "", False)}
+    own["broker"] = given["broker"]
+    parse_addresses(own["broker"])
+    parse_identity({}, namespace="", own=own)
+    return own
 
-    def _give_up(self, outgoing: Outgoing, problem: str) -> None:
-        log.error(
-            "result %s for %s is left out: %s", outgoing.id, outgoing.topic, problem
-        )
-        self._state.sent(outgoing.id)
 
-    async def _resend(self) -> None:
-        for outgoing in await self._state.outbox():
-            self.publish(outgoing)
+_OWN = ("username", "password", "tls", "version", "session_expiry_s", "will")
+
+
+def _leaving(route: Route, config: MqttConfig) -> Route:
+    return replace(Route.of(route.subscription, config, fresh=False), leaving=True)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
     while not condition():  # noqa: ASYNC110 rare and short; no event has all of it
         await asyncio.sleep(READY_POLL_S)
-
-
-def _publication(outgoing: Outgoing, done: Callable[[str | None], None]) -> Publication:
-    topic = str(Topic(outgoing.topic)).encode()
-    return Publication(
-        topic=topic,
-        payload=outgoing.payload,
-        qos=min(outgoing.qos, 1),
-        retain=outgoing.retain,
-        done=done,
-    )

@@ -17,6 +17,9 @@ from edge_agent.events.packets import FIRST_REFUSAL, encode_publish
 
 MOST_WAITING = 10_000
 MOST_WAITING_BYTES = 16 << 20
+#: Reasons of a PUBACK that tell of the broker, not of the message: unspecified,
+#: implementation specific, packet identifier in use, quota exceeded.
+PASSING = frozenset((0x80, 0x83, 0x91, 0x97))
 #: Room for header, packet id, lengths and properties.
 OVERHEAD_BYTES = 16
 
@@ -40,6 +43,14 @@ class Allowance:
     packet_bytes: int = 268_435_455
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a message was not taken; `passing` when another time it may be."""
+
+    text: str
+    passing: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Publication:
     """`done` is called once: with None when it is out, else with the problem."""
@@ -48,11 +59,13 @@ class Publication:
     payload: bytes
     qos: int
     retain: bool
-    done: Callable[[str | None], None]
+    done: Callable[[Problem | None], None]
+    correlation: bytes | None = None
 
     @property
     def size(self) -> int:
-        return len(self.topic) + len(self.payload) + OVERHEAD_BYTES
+        more = len(self.correlation or b"")
+        return len(self.topic) + len(self.payload) + more + OVERHEAD_BYTES
 
 
 class Outlet:
@@ -112,15 +125,13 @@ class Outlet:
     def acknowledged(self, packet_id: int, reason: int) -> None:
         publication = self._in_flight.pop(packet_id, None)
         if publication is not None:
-            refused = reason >= FIRST_REFUSAL
-            self._end(publication, self._reason_text(reason) if refused else None)
+            self._end(publication, self._problem(reason))
             self._pump()
 
-    def abandon(self, problem: str) -> None:
-        """Nothing will be sent any more."""
-        self.detach()
-        while self._waiting:
-            self._end(self._next(), problem)
+    def _problem(self, reason: int) -> Problem | None:
+        if reason < FIRST_REFUSAL:
+            return None
+        return Problem(self._reason_text(reason), passing=reason in PASSING)
 
     def _pump(self) -> None:
         link = self._link
@@ -139,7 +150,7 @@ class Outlet:
     def _send(self, link: Link, publication: Publication) -> None:
         if publication.size > self._allowance.packet_bytes:
             most = self._allowance.packet_bytes
-            self._end(publication, f"the broker takes at most {most} bytes")
+            self._end(publication, Problem(f"the broker takes at most {most} bytes"))
             return
         packet_id = 0
         if min(publication.qos, self._allowance.qos):
@@ -151,14 +162,15 @@ class Outlet:
             packet_id=packet_id,
             retain=publication.retain,
             version_5=link.version_5,
+            correlation=publication.correlation,
         )
         link.write(packet)
         if not packet_id:
             self._end(publication, None)
 
-    def _end(self, publication: Publication, problem: str | None) -> None:
+    def _end(self, publication: Publication, problem: Problem | None) -> None:
         if problem is None:
             self.published += 1
-        else:
+        elif not problem.passing:
             self.failed += 1
         publication.done(problem)

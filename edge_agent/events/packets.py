@@ -211,16 +211,25 @@ def encode_publish(
     packet_id: int,
     retain: bool = False,
     version_5: bool,
+    correlation: bytes | None = None,
 ) -> bytes:
-    """A PUBLISH without properties; QoS 1, or QoS 0 when `packet_id` is 0."""
+    """A PUBLISH of QoS 1, or of QoS 0 when `packet_id` is 0.
+
+    3.1.1 has no properties: there `correlation` is left out.
+    """
     header = PUBLISH | (2 if packet_id else 0) | retain
     middle = _SHORT.pack(packet_id) if packet_id else b""
     if version_5:
-        middle += b"\0"
+        middle += b"\0" if correlation is None else _correlated(correlation)
     length = _varint(2 + len(topic) + len(middle) + len(payload))
     return b"".join(
         (bytes((header,)), length, _SHORT.pack(len(topic)), topic, middle, payload)
     )
+
+
+def _correlated(data: bytes) -> bytes:
+    properties = b"\x09" + _SHORT.pack(len(data)) + data
+    return _varint(len(properties)) + properties
 
 
 def _varint(value: int) -> bytes:

@@ -11,8 +11,8 @@ each trigger must still be fired once per message:
   subscription that is gone.
 - 3.1.1: a message goes to every trigger whose filter matches. A broker may send a copy
   for each overlapping filter (amqtt does, mosquitto does not), so a filter that is
-  covered by another one is not subscribed at all. What is left overlaps only in part
-  (`a/+` and `+/b`); there such a broker's copies do fire twice.
+  covered by another one is not subscribed at all. What overlaps only in part (`a/+`
+  and `+/b`) is told by `overlapping`, and goes to a connection of its own.
 """
 
 from __future__ import annotations
@@ -21,13 +21,26 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import IntEnum
 
-from edge_agent.events.mapping import Encoding
+from edge_agent.events.mapping import AT_ONCE, PLAIN, MqttConfig, Retained
+from edge_agent.events.pace import Pace, Throttle
+from edge_agent.events.shape import Shape
 from edge_agent.events.topics import TopicFilter
 
 MOST_IDENTIFIERS = 268_435_455
 #: Topics whose routes are remembered; sensors use the same ones over and over.
 CACHE_MOST = 4096
+#: Retained topics that one route remembers.
+GREETED_MOST = 10_000
+
+
+class Handling(IntEnum):
+    """MQTT 5: when a subscription makes the broker send what it has retained."""
+
+    ALWAYS = 0
+    WHEN_NEW = 1
+    NEVER = 2
 
 
 @dataclass(slots=True)
@@ -39,17 +52,65 @@ class Counts:
     unwanted: int = 0
     refused: int = 0
     malformed: int = 0
+    filtered: int = 0
+    retained: int = 0
+    throttled: int = 0
+    debounced: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class Route:
-    """One subscription and how its messages are read."""
+    """One subscription and what becomes of its messages.
+
+    `fresh` until the connection it was first granted on is over; `leaving` when it is
+    subscribed on another connection, and only what the broker had queued here is taken.
+    """
 
     subscription: str
     filter: TopicFilter
-    qos: int
-    encoding: Encoding
+    qos: int = 1
+    shape: Shape = PLAIN
+    pace: Pace = AT_ONCE
+    retained: Retained = Retained.FIRST
+    respond: bool = False
     counts: Counts = field(default_factory=Counts)
+    fresh: bool = False
+    leaving: bool = False
+    throttle: Throttle | None = None
+    #: Topics whose retained message it has had: the broker may send it again for
+    #: another trigger of the same filter.
+    greeted: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, subscription: str, config: MqttConfig, *, fresh: bool) -> Route:
+        interval = config.pace.throttle
+        return cls(
+            subscription,
+            config.topic,
+            config.qos,
+            config.shape,
+            config.pace,
+            config.retained,
+            config.respond,
+            fresh=fresh,
+            throttle=None if interval is None else Throttle(interval),
+        )
+
+    def greets(self, topic: str) -> bool:
+        """Whether a retained message on the topic is the first one."""
+        if topic in self.greeted:
+            return False
+        if len(self.greeted) >= GREETED_MOST:
+            self.greeted.clear()
+        self.greeted.add(topic)
+        return True
+
+    @property
+    def handling(self) -> Handling:
+        if self.retained is Retained.IGNORE:
+            return Handling.NEVER
+        always = self.retained is Retained.ALL or self.fresh
+        return Handling.ALWAYS if always else Handling.WHEN_NEW
 
 
 class Routes:
@@ -67,6 +128,9 @@ class Routes:
     def __iter__(self) -> Iterator[Route]:
         return iter(self._routes.values())
 
+    def get(self, subscription: str) -> Route | None:
+        return self._routes.get(subscription)
+
     def add(self, route: Route) -> None:
         """Take `route` instead of what its subscription had."""
         self._routes[route.subscription] = route
@@ -81,8 +145,30 @@ class Routes:
 
         Without `identifiers` those that others cover are left out.
         """
-        qos = {f: max(r.qos for r in rs) for f, rs in self._by_filter.items()}
+        qos: dict[TopicFilter, int] = {}
+        for route in self._routes.values():
+            if not route.leaving:
+                qos[route.filter] = max(route.qos, qos.get(route.filter, 0))
         return qos if identifiers else _uncovered(qos)
+
+    def handling(self, topic_filter: TopicFilter) -> Handling:
+        """What the eagerest route of a filter wants of retained messages."""
+        return min(
+            (r.handling for r in self._by_filter.get(topic_filter, ())),
+            default=Handling.NEVER,
+        )
+
+    def overlapping(self) -> list[Route]:
+        """Those whose filter overlaps in part with the one of an older route."""
+        kept: list[TopicFilter] = []
+        found = []
+        for route in self._routes.values():
+            one = route.filter
+            if any(one.crosses(other) for other in kept):
+                found.append(route)
+            else:
+                kept.append(one)
+        return found
 
     def identifier(self, topic_filter: TopicFilter) -> int:
         return next(i for i, f in self._by_identifier.items() if f == topic_filter)

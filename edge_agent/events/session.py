@@ -2,6 +2,9 @@
 
 The session at the *broker* outlives it (clean start is off, it expires after days), so
 the broker keeps what was not acknowledged and what comes while we are away.
+
+Besides what is asked for it listens to one figure of the broker's own (`dropped`): a
+queue that was too short there has lost messages that nobody here ever saw.
 """
 
 from __future__ import annotations
@@ -20,50 +23,30 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_agent.events.client import LoopClient, MQTTv5, MQTTv311
+from edge_agent.events.identity import BrokerIdentity
 from edge_agent.events.intake import Intake
-from edge_agent.events.mapping import BrokerIdentity
 from edge_agent.events.outlet import Allowance, Outlet
 from edge_agent.events.packets import Message, encode_puback
+from edge_agent.events.refusal import Lost, Refused
 from edge_agent.events.routes import Routes
+from edge_agent.events.tls import Credentials
 from edge_agent.events.topics import TopicFilter
-from edge_agent.model.errors import EdgeWhiskError
 from edge_agent.settings import Mqtt
 
 LEAVE_TIMEOUT_S = 1.0
 LEAVE_POLL_S = 0.005
 #: A refused subscription is tried again: the broker's rules may have changed.
 REFUSED_AGAIN_S = 60.0
-SESSION_EXPIRY_S = 7 * 86_400
 #: Larger messages than this fit no trigger by far; the broker leaves them out.
 LARGEST_PACKET_BYTES = 8 << 20
 #: What 3.1.1 brokers take at once without being asked (mosquitto's default).
 IN_FLIGHT_3 = 20
 IN_FLIGHT_MOST = 1000
 FIRST_FAILURE = 0x80
-#: MQTT 5's "do not send retained messages again for a subscription that exists".
-RETAINED_ONCE = 1
+#: How many messages the broker has thrown away since it started (mosquitto).
+DROPPED = "$SYS/broker/publish/messages/dropped"
 
 log = logging.getLogger(__name__)
-
-
-class Refused(EdgeWhiskError):
-    """The broker answered and said no. `version`: to the version of MQTT."""
-
-    def __init__(self, text: str, *, version: bool = False) -> None:
-        super().__init__(text)
-        self.version = version
-
-
-class Lost(EdgeWhiskError):
-    """The connection ended before the broker had answered."""
-
-
-def puback_reason(code: int) -> str:
-    """Why a broker refused what we published."""
-    try:
-        return str(ReasonCode(PacketTypes.PUBACK, identifier=code).getName())
-    except KeyError:
-        return f"reason {code:#04x}"
 
 
 class Session:
@@ -75,12 +58,15 @@ class Session:
         *,
         version_5: bool,
         identity: BrokerIdentity,
+        credentials: Credentials,
         client_id: str,
         settings: Mqtt,
         routes: Routes,
         outlet: Outlet,
     ) -> None:
         self._identity = identity
+        self._credentials = credentials
+        self._keepalive_s = identity.keepalive_s or settings.keepalive_s
         self._settings = settings
         self._routes = routes
         self._outlet = outlet
@@ -89,12 +75,18 @@ class Session:
         self._identifiers = False
         self._asked: dict[TopicFilter, tuple[int, int]] = {}
         self._pending: dict[int, TopicFilter] = {}
+        self._unsubscribing: dict[int, TopicFilter] = {}
         #: The QoS that was granted, or why it was refused.
         self.granted: dict[TopicFilter, int | str] = {}
+        #: Called with a filter that the broker has let go of.
+        self.on_let_go: Callable[[TopicFilter], None] = lambda _: None
+        #: What the broker tells of `DROPPED`; None where it tells nothing.
+        self.dropped: int | None = None
         self._client = LoopClient(
             connected,
             protocol=_protocol(version_5=version_5),
             client_id=client_id,
+            persistent=identity.session_expiry_s > 0,
             on_publish_packet=self._take,
             on_puback_packet=outlet.acknowledged,
         )
@@ -107,6 +99,15 @@ class Session:
     @property
     def version(self) -> str:
         return "5" if self._version_5 else "3.1.1"
+
+    @property
+    def version_5(self) -> bool:
+        return self._version_5
+
+    @property
+    def window(self) -> int:
+        """How many messages the broker sends without a receipt."""
+        return self._settings.receive_maximum if self._version_5 else IN_FLIGHT_3
 
     @property
     def intake(self) -> Intake | None:
@@ -143,9 +144,9 @@ class Session:
         )
         self._outlet.attach(self._client, self._allowance(properties))
         self.sync()
-        for one in stale - set(self._asked):
-            self._client.unsubscribe(str(one))
-        stale.clear()
+        self.let_go(stale)
+        if len(self._routes):
+            self._client.subscribe(DROPPED, 0)
 
     async def serve(self, *, until: Callable[[], bool]) -> str | None:
         """Keep the connection until it ends: the reason; None: until `until`."""
@@ -153,28 +154,38 @@ class Session:
             if until():
                 return None
             # paho pings after keepalive_s without traffic; the broker allows 1.5 times.
-            tick_s = self._settings.keepalive_s / 4
+            tick_s = self._keepalive_s / 4
             await asyncio.wait({self._ended}, timeout=tick_s)
             self._client.loop_misc()
             self._ask_again()
         return self._ended.result()
 
-    def sync(self) -> None:
+    def sync(self, *, again: TopicFilter | None = None) -> None:
         """Bring the broker's subscriptions in line with the routes.
 
         New ones first: between the two, a message comes twice rather than not at all.
+        `again` is subscribed although it is: the broker sends what it has retained.
         """
         wanted = self._routes.wanted(identifiers=self._identifiers)
         for one, qos in wanted.items():
             asked = (qos, self._routes.identifier(one))
-            if self._asked.get(one) != asked:
+            if self._asked.get(one) != asked or one == again:
                 self._asked[one] = asked
                 self.granted.pop(one, None)
                 self._subscribe(one, *asked)
         for one in [one for one in self._asked if one not in wanted]:
             del self._asked[one]
             self.granted.pop(one, None)
-            self._client.unsubscribe(str(one))
+            self._unsubscribe(one)
+
+    def let_go(self, filters: set[TopicFilter]) -> None:
+        """See to it that the broker has none of them, or has it for a new reason."""
+        under_way = set(self._unsubscribing.values())
+        for one in filters:
+            if one in self._asked:
+                self.on_let_go(one)
+            elif one not in under_way:
+                self._unsubscribe(one)
 
     async def leave(self) -> None:
         """Wait a moment for receipts that are out, then say goodbye."""
@@ -205,12 +216,14 @@ class Session:
         self,
         _client: Any,
         _data: Any,
-        _flags: ConnectFlags,
+        flags: ConnectFlags,
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
         if self._accepted.done():
             return
+        if self._intake is not None:
+            self._intake.session_present = flags.session_present
         if reason.is_failure:
             name = str(reason.getName())
             version = name == "Unsupported protocol version"
@@ -249,14 +262,36 @@ class Session:
         reason = reasons[0]
         if reason.value >= FIRST_FAILURE:
             self.granted[asked] = str(reason.getName())
-            where = self._identity.address
+            where = self._identity.broker
             log.warning("%s refused to subscribe %s: %s", where, asked, reason)
         else:
             self.granted[asked] = reason.value
 
+    def _on_unsubscribe(
+        self,
+        _client: Any,
+        _data: Any,
+        packet_id: int,
+        _reasons: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        gone = self._unsubscribing.pop(packet_id, None)
+        if gone is not None:
+            self.on_let_go(gone)
+
     def _take(self, message: Message) -> None:
+        if message.topic == DROPPED and not self._note_dropped(message):
+            return
         if self._intake is not None:
             self._intake.take(message)
+
+    def _note_dropped(self, message: Message) -> bool:
+        """Whether the message is for a trigger as well."""
+        if message.payload.isdigit():
+            self.dropped = int(message.payload)
+        if self._version_5:
+            return bool(message.identifiers)
+        return bool(self._routes.of(message.topic, ()))
 
     # --- what paho is told ----------------------------------------------------------
 
@@ -265,25 +300,35 @@ class Session:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
-        if self._identity.username is not None:
-            client.username_pw_set(self._identity.username, self._identity.password)
-        address = self._identity.address
+        client.on_unsubscribe = self._on_unsubscribe
+        if self._credentials.username is not None:
+            given = self._credentials
+            client.username_pw_set(given.username, given.password)
+        self._set_will()
+        # Whom the socket is connected to is known; paho only wants to have it said.
+        address = self._identity.addresses[0]
         if not self._version_5:
-            client.connect(address.host, address.port, self._settings.keepalive_s)
+            client.connect(address.host, address.port, self._keepalive_s)
             return
         properties = _properties(
             PacketTypes.CONNECT,
-            SessionExpiryInterval=SESSION_EXPIRY_S,
+            SessionExpiryInterval=self._identity.session_expiry_s,
             ReceiveMaximum=self._settings.receive_maximum,
             MaximumPacketSize=LARGEST_PACKET_BYTES,
         )
         client.connect(
             address.host,
             address.port,
-            self._settings.keepalive_s,
-            clean_start=False,
+            self._keepalive_s,
+            clean_start=self._identity.session_expiry_s == 0,
             properties=properties,
         )
+
+    def _set_will(self) -> None:
+        will = self._identity.will
+        if will is not None:
+            payload = self._credentials.will
+            self._client.will_set(will.topic, payload, will.qos, will.retain)
 
     def _subscribe(self, one: TopicFilter, qos: int, identifier: int) -> None:
         if self._version_5:
@@ -292,7 +337,8 @@ class Session:
                 properties = _properties(
                     PacketTypes.SUBSCRIBE, SubscriptionIdentifier=identifier
                 )
-            options = SubscribeOptions(qos=qos, retainHandling=RETAINED_ONCE)
+            handling = self._routes.handling(one)
+            options = SubscribeOptions(qos=qos, retainHandling=int(handling))
             if one.group is not None:
                 options = SubscribeOptions(qos=qos)
             _, packet_id = self._client.subscribe(
@@ -302,6 +348,11 @@ class Session:
             _, packet_id = self._client.subscribe(str(one), qos)
         if packet_id is not None:
             self._pending[packet_id] = one
+
+    def _unsubscribe(self, one: TopicFilter) -> None:
+        _, packet_id = self._client.unsubscribe(str(one))
+        if packet_id is not None:
+            self._unsubscribing[packet_id] = one
 
     def _ask_again(self) -> None:
         now = asyncio.get_running_loop().time()

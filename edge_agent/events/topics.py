@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 
 from edge_agent.model.errors import BuiltinError
 
@@ -97,6 +98,12 @@ class TopicFilter:
             return False
         return _levels_cover(self.levels, other.levels)
 
+    def crosses(self, other: TopicFilter) -> bool:
+        """Whether both ask for some topic, and neither covers the other."""
+        if self._shared or other._shared or self.covers(other) or other.covers(self):
+            return False
+        return _levels_meet(self.levels, other.levels)
+
     @property
     def _shared(self) -> bool:
         return self.text.startswith(f"{SHARED}/")
@@ -164,3 +171,15 @@ def _levels_cover(levels: tuple[str, ...], others: tuple[str, ...]) -> bool:
         if level not in (ONE_LEVEL, others[place]):
             return False
     return len(levels) == len(others)
+
+
+def _levels_meet(levels: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Whether some topic fits both."""
+    for one, other in zip_longest(levels, others):
+        if ALL_LEVELS in (one, other):
+            return True
+        if None in (one, other):
+            return False
+        if one != other and ONE_LEVEL not in (one, other):
+            return False
+    return True

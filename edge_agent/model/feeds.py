@@ -24,7 +24,8 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """A result on its way to a topic; kept in the outbox until it is acknowledged.
 
-    `broker` is empty for the default one; it is reached as `namespace` reaches it.
+    `broker` is empty for the default one; it is reached as `namespace` reaches it, or
+    as the subscription `via` does. `correlation` goes along as MQTT 5 has it.
     """
 
     id: str
@@ -34,3 +35,14 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
     qos: int = 1
     retain: bool = False
+    correlation: bytes | None = None
+    via: str = ""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a request wants its answer; kept with the work it started."""
+
+    topic: str
+    correlation: bytes | None = None
+    broker: str = ""
+    via: str = ""

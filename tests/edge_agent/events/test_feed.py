@@ -52,6 +52,8 @@ async def test_create_is_kept_even_if_the_broker_is_down(feed: Case) -> None:
         "topic": "a/+",
         "broker": "127.0.0.1:1",
         "qos": 1,
+        "retained": "first",
+        "respond": True,
         "payload": "auto",
         "username": "u",
         "note": answer["config"]["note"],

@@ -11,6 +11,7 @@ from edge_agent.events.intake import Intake
 from edge_agent.events.mapping import Encoding
 from edge_agent.events.packets import Message
 from edge_agent.events.routes import Counts, Route, Routes
+from edge_agent.events.shape import Shape
 from edge_agent.events.topics import TopicFilter
 
 RETRY_S = 0.01
@@ -23,7 +24,7 @@ class Desk:
         self.sink = sink
         self.routes = Routes()
         for name, text in filters.items():
-            self.routes.add(Route(name, TopicFilter(text), 1, Encoding.JSON))
+            self.routes.add(Route(name, TopicFilter(text), shape=Shape(Encoding.JSON)))
         self.acknowledged: list[int] = []
         self.counts = Counts()
         self.intake = Intake(

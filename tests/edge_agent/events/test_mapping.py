@@ -35,7 +35,7 @@ JSON = st.recursive(
 
 
 def parse(**given: Any) -> Any:
-    return parse_config(given, default_broker="10.0.0.1:1883")
+    return parse_config(given, namespace="n", own={"broker": "10.0.0.1:1883"})
 
 
 def test_only_the_topic_is_required() -> None:
@@ -45,6 +45,8 @@ def test_only_the_topic_is_required() -> None:
         "topic": "a/+",
         "broker": "10.0.0.1:1883",
         "qos": 1,
+        "retained": "first",
+        "respond": True,
         "payload": "auto",
     }
 
@@ -60,7 +62,7 @@ def test_the_password_is_never_shown() -> None:
     config = parse(topic="a", username="u", password="hush")
 
     assert "hush" not in str(config.shown())
-    assert "hush" not in repr(config.identity("guest"))
+    assert "hush" not in repr(config.identity)
 
 
 @pytest.mark.parametrize(
@@ -78,10 +80,55 @@ def test_the_password_is_never_shown() -> None:
         ({"topic": "a", "broker": 1}, "broker: expected host:port, got 1"),
         ({"topic": "a", "broker": "h:99999"}, "broker: the port of 'h:99999'"),
         ({"topic": "a", "broker": "h:x"}, "broker: the port of 'h:x'"),
-        ({"topic": "a", "broker": "mqtts://h"}, "broker: mqtts:// is not supported"),
+        ({"topic": "a", "broker": "ws://h"}, "broker: ws:// is not supported"),
+        ({"topic": "a", "broker": "u:p@h"}, "broker: holds a user name"),
+        ({"topic": "a", "broker": "h,h"}, "broker: names a broker twice"),
+        ({"topic": "a", "broker": []}, "broker: expected 1 to 8"),
+        ({"topic": "a", "broker": "h,mqtts://i"}, "broker: mixes brokers"),
+        ({"topic": "a/{b c}"}, "topic 'a/{b c}': 'b c' is no name"),
+        ({"topic": "a/{qos}"}, "topic 'a/{qos}': 'qos' has a meaning already"),
+        ({"topic": "{a}/{a}"}, "topic '{a}/{a}': 'a' is there twice"),
+        ({"topic": "a", "filter": "a ||"}, "filter: 'a ||': "),
+        ({"topic": "a", "filter": 1}, "filter: expected a JMESPath expression"),
+        ({"topic": "a", "filter": "(" * 1024}, "filter: "),
+        ({"topic": "a", "projection": "x" * 2000}, "projection: may have 1024"),
+        ({"topic": "a", "dedup": "payload"}, "dedup: expected {key, window_ms}"),
+        ({"topic": "a", "dedup": {"key": "a"}}, "dedup.window_ms: expected 1 to"),
+        ({"topic": "a", "throttle": 0}, "throttle: expected 1 to"),
+        ({"topic": "a", "throttle": {"ms": 1, "by": "x"}}, "throttle.by: expected"),
+        ({"topic": "a", "debounce": "1"}, "debounce: expected 1 to"),
+        ({"topic": "a", "batch": 5}, "batch: expected {size, ms}"),
+        ({"topic": "a", "batch": {"size": 0, "ms": 1}}, "batch.size: expected"),
+        (
+            {
+                "topic": "a",
+                "batch": {"size": 2, "ms": 1},
+                "dedup": {"key": "a", "window_ms": 1},
+            },
+            "dedup: does not go with batch",
+        ),
+        ({"topic": "a", "retained": "no"}, "retained: expected one of ignore, first"),
+        ({"topic": "a", "respond": 1}, "respond: expected true or false"),
+        ({"topic": "a", "version": 3}, "version: expected auto, 5 or 3.1.1"),
+        ({"topic": "a", "version": True}, "version: expected auto, 5 or 3.1.1"),
+        ({"topic": "a", "client_id": ""}, "client_id: expected text"),
+        ({"topic": "a", "session_expiry_s": -1}, "session_expiry_s: expected a whole"),
+        ({"topic": "a", "keepalive_s": 99999}, "keepalive_s: expected a whole"),
+        ({"topic": "a", "tls": 1}, "tls: expected an object"),
+        ({"topic": "a", "tls": {"cert": "x"}}, "tls.cert: is not known here"),
+        ({"topic": "a", "tls": {"certificate": "x"}}, "tls: a certificate and its key"),
+        ({"topic": "a", "tls": {"insecure": 1}}, "tls.insecure: expected true"),
+        ({"topic": "a", "tls": False, "broker": "mqtts://h"}, "tls: is off, but"),
+        ({"topic": "a", "will": "gone"}, "will: expected an object"),
+        ({"topic": "a", "will": {"topic": "a/#"}}, "topic 'a/#': '#' at character 3"),
+        ({"topic": "a", "will": {"topic": "a", "qos": 3}}, "will.qos: expected"),
+        (
+            {"topic": "a", "username": {"secret": "../key"}},
+            'username: expected {"secret": "name"}',
+        ),
         ({"topic": "a", "broker": "a b"}, "broker: expected host:port"),
         ({"topic": "a", "password": "x"}, "username: is missing"),
-        ({"topic": "a", "username": 1}, "username: expected text, got int"),
+        ({"topic": "a", "username": 1}, "username: expected text or"),
         ({"topic": "a", "toppic": 1}, "toppic: is not known here; known are topic,"),
     ],
 )

@@ -244,7 +244,7 @@ async def test_results_that_find_no_room_stay_in_the_outbox_until_there_is(
     broker_factory: BrokerFactory, ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge_agent.events.outlet.MOST_WAITING", 5)
-    monkeypatch.setattr("edge_agent.events.mqtt.MOST_WAITING", 5)
+    monkeypatch.setattr("edge_agent.events.publisher.MOST_WAITING", 5)
     broker = broker_factory(start=False)
     state = FakeState()
     source = ground.start(FakeSink(), broker.address, state)
@@ -268,7 +268,7 @@ async def test_a_result_at_qos_0_is_out_at_once(broker: Broker, ground: Ground) 
     source.publish(one)
 
     await ground.until(lambda: not state.outgoing)
-    assert source._queued == set()
+    assert source._publisher.queued == 0
 
 
 async def test_a_share_takes_each_message_once(broker: Broker, ground: Ground) -> None:
@@ -456,7 +456,7 @@ async def test_two_clients_with_one_id_are_told(broker: Broker, ground: Ground) 
     await ground.until(lambda: failing(first) or failing(second))
 
     errors = [one.health()["brokers"][0]["error"] for one in (first, second)]
-    (identity,) = {"test-" + one.identity.digest for one in first._connections.values()}
+    (identity,) = {"test-" + one.identity.digest for one in first._connections}
     assert any(f"another client {identity}?" in (error or "") for error in errors)
 
 

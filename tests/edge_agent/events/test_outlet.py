@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_agent.events import outlet as module
-from edge_agent.events.outlet import Allowance, Outlet, Publication
+from edge_agent.events.outlet import Allowance, Outlet, Problem, Publication
 from edge_agent.events.packets import decode_publish, next_frame
 
 
@@ -83,8 +83,18 @@ def test_a_refusal_is_told() -> None:
     case.outlet.acknowledged(1, 0x87)
     case.outlet.acknowledged(77, 0)  # nobody's
 
-    assert case.ends == [(b"1", "reason 135")]
+    assert case.ends == [(b"1", Problem("reason 135"))]
     assert (case.outlet.published, case.outlet.failed) == (0, 1)
+
+
+def test_a_refusal_that_may_pass_is_told_as_such() -> None:
+    case, wire = Case(), Wire()
+    case.outlet.attach(wire, Allowance(2))
+    case.put(b"1")
+    case.outlet.acknowledged(1, 0x97)
+
+    assert case.ends == [(b"1", Problem("reason 151", passing=True))]
+    assert case.outlet.failed == 0
 
 
 def test_qos_0_is_out_once_it_is_written() -> None:
@@ -106,7 +116,7 @@ def test_what_is_too_large_for_the_broker_is_told_and_not_sent() -> None:
     case.put(b"x" * 200)
 
     assert wire.packets == []
-    assert case.ends == [(b"x" * 200, "the broker takes at most 100 bytes")]
+    assert case.ends == [(b"x" * 200, Problem("the broker takes at most 100 bytes"))]
 
 
 def test_a_full_queue_takes_no_more() -> None:
@@ -116,10 +126,7 @@ def test_a_full_queue_takes_no_more() -> None:
     assert case.put(big)
     assert not case.put(big + big)
     assert case.put(b"small")
-    case.outlet.abandon("closed")
-    assert [end for _, end in case.ends] == ["closed", "closed"]
-    assert case.outlet.idle
-    assert case.put(big + big)  # alone, it has all the room
+    assert Case().put(big + big)  # alone, it has all the room
 
 
 def test_the_number_that_waits_is_bounded() -> None:

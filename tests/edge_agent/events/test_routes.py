@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from edge_agent.events.mapping import Encoding
 from edge_agent.events.routes import CACHE_MOST, Route, Routes
 from edge_agent.events.topics import TopicFilter
 
@@ -10,7 +9,7 @@ from edge_agent.events.topics import TopicFilter
 def routes_of(**filters: str) -> Routes:
     routes = Routes()
     for name, text in filters.items():
-        routes.add(Route(name, TopicFilter(text), 1, Encoding.AUTO))
+        routes.add(Route(name, TopicFilter(text)))
     return routes
 
 
@@ -52,7 +51,7 @@ def test_a_leftover_of_a_subscription_that_is_gone_is_for_nobody() -> None:
 def test_a_changed_subscription_is_not_served_from_the_cache() -> None:
     routes = routes_of(one="a")
     assert names(routes, "a") == ["one"]
-    routes.add(Route("one", TopicFilter("b"), 1, Encoding.AUTO))
+    routes.add(Route("one", TopicFilter("b")))
 
     assert names(routes, "a") == []
     assert names(routes, "b") == ["one"]
@@ -68,7 +67,7 @@ def test_the_cache_is_bounded() -> None:
 
 def test_with_identifiers_every_filter_is_subscribed_at_its_highest_qos() -> None:
     routes = routes_of(one="a/#", two="a/b")
-    routes.add(Route("three", TopicFilter("a/b"), 0, Encoding.AUTO))
+    routes.add(Route("three", TopicFilter("a/b"), 0))
 
     wanted = routes.wanted(identifiers=True)
 
@@ -78,7 +77,7 @@ def test_with_identifiers_every_filter_is_subscribed_at_its_highest_qos() -> Non
 def test_without_identifiers_covered_filters_are_not_subscribed() -> None:
     routes = routes_of(one="a/b", two="a/+/c", three="c")
     for name, text in (("zero", "a/#"), ("four", "+/b")):
-        routes.add(Route(name, TopicFilter(text), 0, Encoding.AUTO))
+        routes.add(Route(name, TopicFilter(text), 0))
 
     wanted = routes.wanted(identifiers=False)
 
