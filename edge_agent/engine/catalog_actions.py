@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from edge_agent.engine.bindings import overlay, package_name
 from edge_agent.engine.catalog_bodies import (
     ActionPut,
     ExecPut,
@@ -15,7 +16,7 @@ from edge_agent.engine.catalog_bodies import (
     read_action,
 )
 from edge_agent.engine.catalog_kinds import BLACKBOX, SEQUENCE, Kinds, accept_kind
-from edge_agent.engine.catalog_lookup import Lookup, package_name
+from edge_agent.engine.catalog_lookup import Lookup
 from edge_agent.engine.catalog_sizes import check_exec, check_key_values
 from edge_agent.model.entities import (
     FIRST_VERSION,
@@ -167,13 +168,14 @@ class Actions:
     async def get(
         self, identity: Identity, name: FullName, *, code: bool = True
     ) -> Action:
-        """The action with the parameters of its package under its own (A30)."""
-        action = self._lookup.readable_action(identity, name)
-        package = package_name(name)
-        if package is not None:
-            inherited = self._lookup.get(Package, package).parameters
-            action = replace(action, parameters=overlay(inherited, action.parameters))
-        return await self._with_code(action) if code else without_code(action)
+        """The action with the parameters of its packages under its own (A30)."""
+        found, opened = self._lookup.readable_action(identity, name)
+        shown = await self._with_code(found) if code else without_code(found)
+        if opened is None:
+            return shown
+        parameters = overlay(opened.parameters, shown.parameters)
+        binding = UNSET if code or not opened.binding else str(opened.binding)
+        return replace(shown, parameters=parameters, binding=binding)
 
     async def delete(self, identity: Identity, name: FullName) -> Action:
         self._lookup.check_changeable(identity, name)
@@ -190,9 +192,9 @@ class Actions:
         return self._lookup.all_of(Action, namespace)
 
     def of_package(self, identity: Identity, package: FullName) -> list[Action]:
-        """What a package has, feeds included (A28)."""
-        self._lookup.readable_package(identity, package)
-        return self._lookup.all_of(Action, package.namespace, package=package.name)
+        """What a package or its provider has, feeds included (A28)."""
+        provider = self._lookup.open_package(identity, package).provider
+        return self._lookup.all_of(Action, provider.namespace, package=provider.name)
 
     def _package_of(self, name: FullName) -> None:
         package = package_name(name)
@@ -216,11 +218,6 @@ class Actions:
 
 def without_code(action: Action) -> Action:
     return replace(action, exec=replace(action.exec, code=UNSET))
-
-
-def overlay(under: list[KeyValue], over: list[KeyValue]) -> list[KeyValue]:
-    """Merge by key; the later wins whole."""
-    return list({entry.key: entry for entry in (*under, *over)}.values())
 
 
 def _blank(name: FullName, exec_: Exec, limits: SystemLimits) -> Action:

@@ -12,9 +12,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from edge_agent.model.entities import KeyValue, Reference
+from edge_agent.model.entities import Binding, KeyValue, Reference
 from edge_agent.model.errors import IllegalName, MalformedContent
-from edge_agent.model.names import FullName
+from edge_agent.model.names import (
+    OWN_NAMESPACE,
+    FullName,
+    check_name,
+    check_namespace,
+)
 
 _NOT_QUALIFIED = (
     "requirement failed: The fully qualified name of the entity must contain at least "
@@ -62,7 +67,7 @@ class TriggerPut(Put, frozen=True, kw_only=True):
 
 class PackagePut(Put, frozen=True, kw_only=True):
     parameters: list[KeyValue] | None
-    binding: Json | None
+    binding: Binding | None
 
 
 class RulePut(Put, frozen=True, kw_only=True):
@@ -87,10 +92,15 @@ def read_trigger(body: bytes) -> TriggerPut:
     return TriggerPut(parameters=parameters, **_common(fields))
 
 
-def read_package(body: bytes) -> PackagePut:
+def read_package(body: bytes, *, own: str) -> PackagePut:
+    """`own` is what `_` means in the name of what is bound to."""
     fields = _object(body, first="binding")
+
+    def binding(value: Any) -> Binding | None:
+        return _binding(value, own=own)
+
     return PackagePut(
-        binding=_optional(fields, "binding", _as_object),
+        binding=_optional(fields, "binding", binding),
         parameters=_optional(fields, "parameters", _key_values),
         **_common(fields),
     )
@@ -158,6 +168,22 @@ def _as_object(value: Any) -> Json:
     if not isinstance(value, dict):
         raise MalformedContent("JSON object expected")
     return value
+
+
+def _binding(value: Any, *, own: str) -> Binding | None:
+    """None for an empty object: that is how a package is shown."""
+    match _as_object(value):
+        case fields if not fields:
+            return None
+        case {"namespace": str(namespace), "name": str(name)}:
+            pass
+        case _:
+            raise MalformedContent("a binding must have a namespace and a name")
+    try:
+        namespace = own if namespace == OWN_NAMESPACE else check_namespace(namespace)
+        return Binding(namespace=namespace, name=check_name(name))
+    except IllegalName as error:
+        raise MalformedContent(str(error)) from error
 
 
 def _boolean(value: Any) -> bool:

@@ -10,13 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from edge_agent.engine.bindings import (
+    WRONG_COLLECTION,
+    Opened,
+    built_in,
+    open_package,
+    open_to_all,
+    package_name,
+)
 from edge_agent.model.entities import Action, AnyEntity, Package, Rule, Trigger
 from edge_agent.model.errors import Conflict, Forbidden, NotFound
 from edge_agent.model.jobs import Identity
 from edge_agent.model.names import FullName
 from edge_agent.store.entities import EntityStore
 
-WRONG_COLLECTION = "Resource by this name exists but is not in this collection."
 ALREADY_EXISTS = "resource already exists"
 
 E = TypeVar("E", Action, Package, Trigger, Rule)
@@ -33,11 +40,7 @@ class Lookup:
         now_ms: Callable[[], int],
     ) -> None:
         self._entities = entities
-        self._builtins: dict[FullName, Action | Package] = {**builtins}
-        for name, action in builtins.items():
-            package = package_name(name)
-            if package is not None:
-                self._builtins[package] = _builtin_package(package, action)
+        self._builtins = built_in(builtins)
         self._now_ms = now_ms
         self._last_ms = 0
 
@@ -102,52 +105,33 @@ class Lookup:
         """Raise unless the caller may read and run the action called `name`."""
         package = package_name(name)
         if package is not None:
-            self.readable_package(identity, package)
+            self.open_package(identity, package)
         elif name.namespace != identity.namespace:
             raise Forbidden(str(name))
 
-    def readable_package(self, identity: Identity, name: FullName) -> Package:
-        """The package called `name`, when the caller may read what is in it.
+    def open_package(self, identity: Identity, name: FullName) -> Opened:
+        """See `bindings.open_package`."""
+        return open_package(self.find, identity, name)
 
-        Raises:
-            Forbidden: it is another's and not published, or not there at all.
-            NotFound, Conflict: it is the caller's own and missing, or no package.
+    def readable_action(
+        self, identity: Identity, name: FullName
+    ) -> tuple[Action, Opened | None]:
+        """The action called `name`, when the caller may read and run it.
+
+        With the package it was found in: the action may be that of a provider.
         """
-        if name.namespace == identity.namespace:
-            return self.get(Package, name)
-        package = self.find(name)
-        if not isinstance(package, Package) or not _open_to_all(package):
+        package = package_name(name)
+        if package is not None:
+            opened = self.open_package(identity, package)
+            return self.get(Action, opened.action_name(name)), opened
+        if name.namespace != identity.namespace:
             raise Forbidden(str(name))
-        return package
-
-    def readable_action(self, identity: Identity, name: FullName) -> Action:
-        """The action called `name`, when the caller may read and run it."""
-        self.check_readable(identity, name)
-        return self.get(Action, name)
+        return self.get(Action, name), None
 
     def open_packages(self, namespace: str) -> list[Package]:
         """What others see of a namespace (A43)."""
-        return [p for p in self.all_of(Package, namespace) if _open_to_all(p)]
+        return [p for p in self.all_of(Package, namespace) if open_to_all(p)]
 
     def _is_builtin(self, name: FullName) -> bool:
         package = package_name(name)
         return name in self._builtins or package in self._builtins
-
-
-def package_name(name: FullName) -> FullName | None:
-    """The name of the package that `name` is in."""
-    return FullName(name.namespace, name.package) if name.package else None
-
-
-def _open_to_all(package: Package) -> bool:
-    return package.publish and package.binding is None
-
-
-def _builtin_package(name: FullName, action: Action) -> Package:
-    return Package(
-        namespace=name.namespace,
-        name=name.name,
-        version=action.version,
-        publish=True,
-        updated=action.updated,
-    )

@@ -7,17 +7,16 @@ import asyncio
 from msgspec.structs import replace
 
 from edge_agent.engine.catalog_bodies import RulePut, read_rule, read_status, reference
-from edge_agent.engine.catalog_lookup import WRONG_COLLECTION, Lookup, package_name
+from edge_agent.engine.catalog_lookup import Lookup
 from edge_agent.engine.catalog_sizes import check_key_values
 from edge_agent.engine.options import check_options
 from edge_agent.model.entities import (
     FIRST_VERSION,
-    Action,
     Rule,
     Trigger,
     next_version,
 )
-from edge_agent.model.errors import BadRequest, Conflict, NotFound
+from edge_agent.model.errors import BadRequest, NotFound
 from edge_agent.model.jobs import Identity
 from edge_agent.model.limits import SystemLimits
 from edge_agent.model.names import FullName
@@ -119,19 +118,13 @@ class Rules:
         """Trigger and action exist, and the caller may read both (A61d, B27)."""
         trigger, action = rule.trigger.full_name, rule.action.full_name
         self._lookup.check_changeable(identity, trigger)
-        package = package_name(action)
         if action.namespace != identity.namespace:
             self._lookup.check_readable(identity, action)
-        self._check_exists(trigger, Trigger, "trigger")
-        if package is not None and self._lookup.find(package) is None:
-            raise BadRequest(f"action /{action} does not exist")
-        self._check_exists(action, Action, "action")
-
-    def _check_exists(
-        self, name: FullName, cls: type[Trigger | Action], word: str
-    ) -> None:
-        entity = self._lookup.find(name)
-        if entity is None:
-            raise BadRequest(f"{word} /{name} does not exist")
-        if not isinstance(entity, cls):
-            raise Conflict(WRONG_COLLECTION)
+        try:
+            self._lookup.get(Trigger, trigger)
+        except NotFound as error:
+            raise BadRequest(f"trigger /{trigger} does not exist") from error
+        try:
+            self._lookup.readable_action(identity, action)
+        except NotFound as error:
+            raise BadRequest(f"action /{action} does not exist") from error

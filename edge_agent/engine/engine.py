@@ -15,12 +15,13 @@ from typing import Protocol
 from msgspec import Raw
 
 from edge_agent.engine.backlog import Backlog
+from edge_agent.engine.bindings import WRONG_COLLECTION
 from edge_agent.engine.builtins import BUILTIN_KIND, Builtin, BuiltinRunner
 from edge_agent.engine.delivery import Delivery
 from edge_agent.engine.endings import Endings, Results
 from edge_agent.engine.fire import Fire, Fired, fire_trigger
 from edge_agent.engine.options import OptionsOf
-from edge_agent.engine.resolve import WRONG_COLLECTION, Resolver
+from edge_agent.engine.resolve import Resolver
 from edge_agent.engine.runs import Runs
 from edge_agent.engine.waiting import Accepted, Waiting
 from edge_agent.model.activations import ActivationRecord
@@ -145,15 +146,13 @@ class Engine:
             )
             await self.accept([row])
             return Accepted(row.activation_id)
-        job = Job(
+        job = runnable.job(
+            identity,
+            arguments,
             activation_id=new_activation_id(),
-            action=runnable.action,
-            identity=identity,
-            arguments=arguments,
             accepted_ns=time.monotonic_ns(),
             accepted_ms=accepted_ms,
             transaction_id=transaction_id,
-            environment=runnable.environment,
             blocking=True,
         )
         return await Waiting(self, job, str(action)).wait(wait_ms)

@@ -36,15 +36,13 @@ def job_of(row: InboxRow, runnable: Runnable, identity: Identity, now_ms: int) -
     accepted = row.accepted
     # A row of an earlier life has no monotonic acceptance: take what the clock says.
     waited_ms = max(0, now_ms - accepted.accepted_ms)
-    return Job(
+    return runnable.job(
+        identity,
+        bytes(accepted.arguments),
         activation_id=accepted.activation_id,
-        action=runnable.action,
-        identity=identity,
-        arguments=bytes(accepted.arguments),
         accepted_ns=time.monotonic_ns() - waited_ms * 1_000_000,
         accepted_ms=accepted.accepted_ms,
         transaction_id=accepted.transaction_id,
-        environment=runnable.environment,
     )
 
 

@@ -70,9 +70,12 @@ class Entity(Wire, frozen=True, kw_only=True):
 
 
 class Action(Entity, frozen=True, kw_only=True):
+    """`binding` is only shown, of an action that was read through one (B13)."""
+
     exec: Exec
     parameters: list[KeyValue] = []
     limits: ActionLimits = ActionLimits()
+    binding: str | UnsetType = UNSET
 
 
 class Binding(Wire, frozen=True, kw_only=True):

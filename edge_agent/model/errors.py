@@ -15,6 +15,7 @@ EdgeWhiskError
 │   ├── BodyTimeout            408
 │   ├── Conflict               409
 │   ├── TooLarge               413
+│   ├── CircularBinding        422, contract A55
 │   ├── UriTooLong             414, contract A7
 │   ├── BodyTooLarge           400, contract A7
 │   ├── UnsupportedMediaType   415
@@ -171,6 +172,15 @@ class UriTooLong(RequestError):
         super().__init__(
             f"URI length exceeds the configured limit of {limit} characters"
         )
+
+
+class CircularBinding(RequestError):
+    """A55: only a store that was tampered with has one."""
+
+    status = 422
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Package binding '{name}' contains a circular reference.")
 
 
 class BodyTooLarge(RequestError):

@@ -6,8 +6,11 @@ and a frozen dataclass of ten fields takes ten times as long to build.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from edge_agent.model.activations import (
     ActivationRecord,
@@ -37,11 +40,22 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.uuid}:{self.key}"
 
 
+class Form(StrEnum):
+    """How an action is run: in a sandbox, by the agent itself, or as steps."""
+
+    SINGLE = "single"
+    BUILTIN = "builtin"
+    SEQUENCE = "sequence"
+    CONDUCTOR = "conductor"
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What the pool runs.
+    """What runs: in the pool when its form is SINGLE.
 
     `arguments` is the JSON text of the run's value; `environment` the init
     parameters as C2 makes them; `accepted_ns` is monotonic, `accepted_ms` wall time.
+    `binding` is the one that it was invoked through, `cause` the activation id of the
+    sequence or composition that it is a part of.
     """
 
     activation_id: str
@@ -55,6 +69,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     blocking: bool = False
     binding: FullName | None = None
     cause: str | None = None
+    form: Form = Form.SINGLE
 
     @property
     def revision(self) -> tuple[str, str, str, int]:
@@ -68,8 +83,20 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
 
 
+class Composed(msgspec.Struct, frozen=True, kw_only=True):
+    """What is different about the end of a sequence or a composition (B49, B60)."""
+
+    end_ms: int
+    memory_mb: int
+    conductor: bool
+
+
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job ended; times in ms. `init_ms` is None on a warm start (B40)."""
+    """How a job ended; times in ms. `init_ms` is None on a warm start (B40).
+
+    Of a sequence or composition, `run_ms` is the sum of what its components took and
+    `logs` are their activation ids.
+    """
 
     response: Response
     start_ms: int
@@ -80,11 +107,13 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     timed_out: bool = False
     logs: tuple[str, ...] = ()
     level: str = ""
+    composed: Composed | None = None
 
 
 def make_record(job: Job, finished: Finished) -> ActivationRecord:
     """The record of a finished job (B28-B44)."""
     duration = finished.run_ms + (finished.init_ms or 0)
+    composed = finished.composed
     return ActivationRecord(
         namespace=job.identity.namespace,
         name=job.action.name,
@@ -92,7 +121,7 @@ def make_record(job: Job, finished: Finished) -> ActivationRecord:
         subject=job.identity.subject,
         activation_id=job.activation_id,
         start=finished.start_ms,
-        end=finished.start_ms + duration,
+        end=finished.start_ms + duration if composed is None else composed.end_ms,
         duration=duration,
         cause=job.cause or UNSET,
         response=finished.response,
@@ -102,6 +131,18 @@ def make_record(job: Job, finished: Finished) -> ActivationRecord:
 
 
 def _annotations(job: Job, finished: Finished) -> list[KeyValue]:
+    if finished.composed is not None:
+        found = _composed_annotations(job, finished, finished.composed)
+    else:
+        found = _run_annotations(job, finished)
+    if job.binding is not None:
+        found.append(KeyValue(key="binding", value=str(job.binding)))
+    if job.cause is not None:
+        found.append(KeyValue(key="causedBy", value="sequence"))
+    return found
+
+
+def _run_annotations(job: Job, finished: Finished) -> list[KeyValue]:
     action = job.action
     found = [
         KeyValue(key="path", value=f"{action.namespace}/{action.name}"),
@@ -114,10 +155,23 @@ def _annotations(job: Job, finished: Finished) -> list[KeyValue]:
         found.append(KeyValue(key="isolation", value=finished.level))
     if finished.init_ms is not None:
         found.append(KeyValue(key="initTime", value=finished.init_ms))
-    if job.binding is not None:
-        found.append(KeyValue(key="binding", value=str(job.binding)))
-    if job.cause is not None:
-        found.append(KeyValue(key="causedBy", value="sequence"))
+    return found
+
+
+def _composed_annotations(
+    job: Job, finished: Finished, composed: Composed
+) -> list[KeyValue]:
+    """B37, B39, B42, B43; whatever its exec is, it is shown as a sequence (B60)."""
+    action = job.action
+    found = [
+        KeyValue(key="topmost", value=job.cause is None),
+        KeyValue(key="path", value=f"{action.namespace}/{action.name}"),
+        KeyValue(key="waitTime", value=finished.wait_ms),
+        KeyValue(key="kind", value="sequence"),
+        KeyValue(key="limits", value=replace(action.limits, memory=composed.memory_mb)),
+    ]
+    if composed.conductor:
+        found.append(KeyValue(key="conductor", value=True))
     return found
 
 

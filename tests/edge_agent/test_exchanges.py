@@ -37,7 +37,6 @@ LATER = {
     **dict.fromkeys(
         ("B43", "B55", "B56", "B57", "B58", "B59", "B60", "A85"), "conductors"
     ),
-    **dict.fromkeys(("B17", "A54d", "A54e", "A55", "A61e", "B44", "A92"), "bindings"),
     **dict.fromkeys([f"B{n}" for n in range(61, 78)], "web actions"),
     **dict.fromkeys(("B85",), "API gateway"),
     **dict.fromkeys(("A57", "A57a"), "throttles"),
@@ -46,7 +45,6 @@ LATER = {
 
 #: Exchanges that are not replayed although their rows are here, by name.
 NOT_REPLAYED: dict[str, str] = {
-    "bind-foreign-private": "bindings",
     "put-sq8": "sequences",
     "seq-50": "sequences",
     "stock-put-seq": "sequences",

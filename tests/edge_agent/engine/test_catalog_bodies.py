@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def test_a58b_a_field_of_wrong_form_is_told(
     [
         (bodies.read_action, "exec"),
         (bodies.read_trigger, "parameters"),
-        (bodies.read_package, "binding"),
+        (partial(bodies.read_package, own="guest"), "binding"),
     ],
 )
 def test_a58b_an_array_is_told_by_the_first_field(
@@ -188,7 +189,7 @@ def test_a58_any_json_is_read_or_refused_but_never_breaks_anything(
     for read in (
         bodies.read_action,
         bodies.read_trigger,
-        bodies.read_package,
+        partial(bodies.read_package, own="guest"),
         lambda text: bodies.read_rule(text, own="guest"),
         bodies.read_status,
     ):

@@ -11,8 +11,8 @@ from edge_agent.engine.catalog_bodies import read_package, read_rule, read_trigg
 from edge_agent.engine.catalog_packages import decide_package
 from edge_agent.engine.catalog_rules import decide_rule
 from edge_agent.engine.catalog_triggers import decide_trigger
-from edge_agent.model.entities import KeyValue, Package, Rule, Trigger
-from edge_agent.model.errors import BadRequest
+from edge_agent.model.entities import Binding, KeyValue, Package, Rule, Trigger
+from edge_agent.model.errors import BadRequest, Conflict, MalformedContent
 from edge_agent.model.names import FullName
 
 NAME = FullName("guest", "x")
@@ -32,7 +32,9 @@ def rule(existing: Rule | None, **fields: Any) -> Rule:
 
 
 def package(existing: Package | None, **fields: Any) -> Package:
-    return decide_package(existing, read_package(text(fields)), name=NAME, now_ms=5)
+    return decide_package(
+        existing, read_package(text(fields), own="guest"), name=NAME, now_ms=5
+    )
 
 
 def test_a33_an_update_of_a_trigger_replaces_what_is_sent_and_keeps_the_rest() -> None:
@@ -90,7 +92,31 @@ def test_b20_an_update_of_a_package_replaces_its_annotations() -> None:
     assert package(second).annotations == second.annotations
 
 
-def test_b17_a_binding_is_refused_in_so_many_words() -> None:
-    with pytest.raises(BadRequest, match="does not bind packages yet"):
-        package(None, binding={"namespace": "_", "name": "p"})
+def test_b17_a_binding_shows_what_it_is_bound_to_among_its_annotations() -> None:
+    bound = {"namespace": "_", "name": "p"}
+    made = package(None, binding=bound, annotations=[{"key": "z", "value": 1}])
+
+    assert made.binding == Binding(namespace="guest", name="p")
+    assert [a.key for a in made.annotations] == ["z", "binding"]
+    assert made.annotation("binding") == {"namespace": "guest", "name": "p"}
     assert package(None, binding={}).binding is None
+
+
+def test_b20_a_binding_stays_one_and_a_package_becomes_none() -> None:
+    made = package(None, binding={"namespace": "other", "name": "p"})
+
+    assert package(made, annotations=[]).annotation("binding") is not None
+    assert package(made, binding={}).binding == made.binding
+    bound = package(made, binding={"namespace": "_", "name": "q"})
+    assert bound.annotation("binding") == {"namespace": "guest", "name": "q"}
+    with pytest.raises(Conflict, match="cannot be converted into a binding"):
+        package(package(None), binding={"namespace": "_", "name": "q"})
+
+
+@pytest.mark.parametrize(
+    "binding",
+    [{"name": "p"}, {"namespace": "_", "name": 1}, {"namespace": "_", "name": "a$"}],
+)
+def test_a58_a_binding_must_name_a_package(binding: dict[str, Any]) -> None:
+    with pytest.raises(MalformedContent):
+        package(None, binding=binding)
