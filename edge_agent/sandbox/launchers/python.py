@@ -2,8 +2,8 @@
 
 Standard library only, run by the interpreter of the user's choice as `python3 -I -S`.
 Requests are JSON lines on fd 4, the init request first; answers are lines on fd 3: `+`
-(ok) or `-`, then JSON. Argument 1 is the work folder, 2
-the resource limits as `number=value,...`, the others extend `sys.path`.
+(ok) or `-`, then JSON. Arguments: the work folder, the resource limits as
+`number=value,...`, and what extends `sys.path`.
 
 Half of a cold start is imports, so nothing is imported that one can do without: `json`
 costs 8 ms and `os` 1.3 ms on a small machine, `traceback` 10. The C parts of json are
@@ -13,7 +13,7 @@ used by themselves, and json itself where they have changed.
 # Names of types would have to be imported too, and `os` and `pathlib` are not.
 # ruff: noqa: ANN001, ANN201, ANN202, PTH123, SLF001
 # mypy: allow-untyped-defs, allow-untyped-calls
-# mypy: disable-error-code="arg-type,assignment,attr-defined"
+# mypy: disable-error-code="arg-type,assignment,attr-defined,var-annotated"
 
 import builtins
 import posix
@@ -24,10 +24,7 @@ ANSWERS, REQUESTS = 3, 4
 OUT_OF_MEMORY = 113
 SMALL, LARGE = 1 << 16, 1 << 20
 ESCAPED = [*map(chr, range(32)), '"', "\\"]
-#: Stands for a long string; bare it is not JSON, so no text of ours can hold it.
-MARK = "\0"
-MOST_STRINGS = 64
-LINE = b"\n"
+LINE, MARK = b"\n", "\0"  # JSON text can hold no bare NUL: it stands for a string
 
 NO_CODE = "Missing main/no code to execute."
 NO_BINARY = "The action failed to generate or locate a binary. See logs for details."
@@ -75,56 +72,40 @@ class Scanning:
     }.__getitem__
 
 
-class ScanningMarked(Scanning):
-    strict = False
-
-
 def take_out(text):
-    """Cut long strings out of text that has no escapes, so that quotes come in pairs.
-
-    What is left has marks in their place and is short, or nothing is taken.
-    """
-    parts, taken, start, end = [], [], 0, -1
-    for _ in range(MOST_STRINGS):
-        begin = text.find('"', end + 1) + 1
+    """Put marks for long strings of text without escapes: quotes come in pairs."""
+    short, taken, place = "", [], 0
+    while len(short) < SMALL:
+        begin = text.find('"', place) + 1
         end = text.find('"', begin) if begin else -1
         if end < 0:
-            break
-        if end - begin > SMALL:
-            parts += [text[start:begin], MARK, str(len(taken))]
+            return short + text[place:], taken
+        string = text[begin:end]
+        if len(string) > SMALL:
+            string = f"{MARK}{len(taken)}"
             taken.append(text[begin:end])
-            start = end
-    parts.append(text[start:])
-    short = "".join(parts)
-    return (short, taken) if len(short) < SMALL else (text, [])
+        short += text[place:begin] + string + '"'
+        place = end + 1
+    return text, []
 
 
 def put_back(value, taken):
     if type(value) is str:
         return taken[int(value[1:])] if value[:1] == MARK else value
-    if type(value) is list:
-        return [put_back(item, taken) for item in value]
     if type(value) is dict:
-        return {
-            put_back(key, taken): put_back(item, taken) for key, item in value.items()
-        }
-    return value
-
-
-def is_plain(text):
-    """Nothing to escape: as many searches as characters take half of one translate."""
-    return all(character not in text for character in ESCAPED)
+        return dict(put_back(list(pair), taken) for pair in value.items())
+    return [put_back(v, taken) for v in value] if type(value) is list else value
 
 
 def codec_of(_json):
     scan = _json.make_scanner(Scanning)
-    scan_marked = _json.make_scanner(ScanningMarked)
+    scan_marked = _json.make_scanner(type("_", (Scanning,), {"strict": False}))
 
     def quote(text):
         """A long text without anything to escape, which finding out costs less."""
-        if len(text) > SMALL and text.isascii() and is_plain(text):
-            return f'"{text}"'
-        return _json.encode_basestring(text)
+        large = len(text) > SMALL and text.isascii()
+        plain = large and not any(map(text.__contains__, ESCAPED))
+        return f'"{text}"' if plain else _json.encode_basestring(text)
 
     encode, encode_large = (
         _json.make_encoder(None, refuse, quoting, None, ":", ",", False, False, False)
@@ -132,11 +113,9 @@ def codec_of(_json):
     )
 
     def loads(text):
-        if len(text) > SMALL and "\\" not in text:
-            short, taken = take_out(text)
-            if taken:
-                return put_back(scan_marked(short, 0)[0], taken)
-        return scan(text, 0)[0]
+        large = len(text) > SMALL and "\\" not in text
+        short, taken = take_out(text) if large else (text, [])
+        return put_back(scan_marked(short, 0)[0], taken) if taken else scan(text, 0)[0]
 
     def dumps(value):
         if type(value) is dict:
@@ -393,17 +372,12 @@ def set_limits():
         resource.setrlimit(int(number), (value, value))
 
 
-def hide_settings():
-    """What the C library was told at our start is nothing of the action's."""
-    for name in [name for name in posix.environ if name.startswith(b"MALLOC_")]:
-        del posix.environ[name]
-        posix.unsetenv(name)
-
-
 def prepare():
     """Limits first, then what `site` would have done and users expect."""
     set_limits()
-    hide_settings()
+    for name in [name for name in posix.environ if name.startswith(b"MALLOC_")]:
+        del posix.environ[name]  # the C library was told at our start
+        posix.unsetenv(name)
     builtins.exit = builtins.quit = sys.exit
     posix.chdir(FOLDER)
     sys.argv = ["main__.py"]
