@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import platform
 import uuid
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
@@ -25,21 +28,37 @@ from edge_agent.events.feed import (
     SUBSCRIBE_ANNOTATIONS,
     MqttPackage,
 )
-from edge_agent.events.mqtt import MqttSource
-from edge_agent.events.results import outgoing_for
+from edge_agent.events.invoking import invoke_subscriptions, invoked_action
+from edge_agent.events.mqtt import FEED, MqttSource
+from edge_agent.events.replies import outgoing_reply
+from edge_agent.events.results import ANNOTATION, outgoing_for, parse_annotation
+from edge_agent.events.secret import FOLDER as SECRETS
+from edge_agent.events.secret import Secrets
 from edge_agent.model.activations import ActivationRecord
-from edge_agent.model.entities import Trigger
-from edge_agent.model.errors import RequestError, Unavailable
+from edge_agent.model.entities import Rule, Trigger
+from edge_agent.model.errors import (
+    BadRequest,
+    BuiltinError,
+    RequestError,
+    SettingsError,
+    Unavailable,
+)
 from edge_agent.model.feeds import Outgoing
+from edge_agent.model.jobs import Identity
 from edge_agent.model.names import FullName
+from edge_agent.settings import Settings
 from edge_agent.store.dedup import Key
+from edge_agent.store.inbox import Accepted
 from edge_agent.store.store import Store
 
 log = logging.getLogger(__name__)
 
 
 class NodeSink:
-    """The node's own sink: an event fires the trigger its subscription belongs to."""
+    """The node's own sink: an event fires the trigger its subscription belongs to.
+
+    Those of `invoking` run an action instead.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -55,22 +74,40 @@ class NodeSink:
         key = None if event.dedup is None else Key(event.subscription, *event.dedup)
         if key is not None and self._is_repeated(key, receipt):
             return receipt
+        name = invoked_action(event.subscription)
+        done: asyncio.Future[Any]
         try:
-            fired = self.engine.fire(
-                identity,
-                trigger=FullName(namespace, trigger),
-                payload=event.payload,
-                headers={},
-                transaction_id=uuid.uuid4().hex,
-                key=key,
-            )
+            if name is not None:
+                done = self._invoke(self.engine, identity, name, event)
+            else:
+                done = self.engine.fire(
+                    identity,
+                    trigger=FullName(namespace, trigger),
+                    payload=event.payload,
+                    headers={},
+                    transaction_id=uuid.uuid4().hex,
+                    key=key,
+                    reply=event.reply,
+                )
         except RequestError:  # the trigger is gone: nothing wants this any more
             receipt.set_result(Receipt.UNWANTED)
         except Unavailable:
             receipt.set_result(Receipt.REFUSED)
         else:
-            fired.add_done_callback(lambda done: receipt.set_result(_receipt(done)))
+            done.add_done_callback(lambda kept: receipt.set_result(_receipt(kept)))
         return receipt
+
+    @staticmethod
+    def _invoke(
+        engine: Engine, identity: Identity, name: FullName, event: Event
+    ) -> asyncio.Future[str]:
+        return engine.post(
+            identity,
+            action=name,
+            payload=event.payload,
+            transaction_id=uuid.uuid4().hex,
+            reply=event.reply,
+        )
 
     def _is_repeated(self, key: Key, receipt: asyncio.Future[Receipt]) -> bool:
         """Whether the event was kept before; then its receipt is that one's."""
@@ -87,7 +124,7 @@ def _shared(first: asyncio.Future[None]) -> Receipt:
     return Receipt.REFUSED if failed else Receipt.KEPT
 
 
-def _receipt(fired: asyncio.Future[str | None]) -> Receipt:
+def _receipt(fired: asyncio.Future[Any]) -> Receipt:
     if fired.cancelled() or fired.exception() is not None:
         return Receipt.REFUSED
     return Receipt.UNWANTED if fired.result() is None else Receipt.KEPT
@@ -99,15 +136,35 @@ class NodeResults:
     def __init__(self, source: MqttSource) -> None:
         self._source = source
 
-    def outgoing(self, annotation: Any, record: ActivationRecord) -> Outgoing | None:
-        found = outgoing_for(annotation, record)
-        if isinstance(found, str):
+    def outgoing(
+        self, accepted: Accepted, record: ActivationRecord
+    ) -> Sequence[Outgoing]:
+        found = outgoing_for(
+            accepted.result_topic,
+            record,
+            rule=accepted.rule or "",
+            arguments=bytes(accepted.arguments),
+        )
+        out = [] if accepted.reply is None else [outgoing_reply(accepted.reply, record)]
+        if isinstance(found, Outgoing):
+            out.append(found)
+        elif found is not None:
             log.warning("%s: not published: %s", record.activation_id, found)
-            return None
-        return found
+        return out
 
     def publish(self, outgoing: Outgoing) -> None:
         self._source.publish(outgoing)
+
+
+def check_rule(rule: Rule) -> None:
+    """Raise BadRequest when the rule's results could not be published."""
+    value = rule.annotation(ANNOTATION)
+    if value is None:
+        return
+    try:
+        parse_annotation(value)
+    except BuiltinError as error:
+        raise BadRequest(str(error)) from error
 
 
 class NodeTriggers:
@@ -136,6 +193,30 @@ class NodeTriggers:
         for error in await done:
             if error is not None:
                 log.error("trigger %s: not deleted: %s", trigger, error)
+
+
+def make_mqtt_source(settings: Settings, store: Store, sink: NodeSink) -> MqttSource:
+    """The node's MQTT source with its secrets, and what messages may invoke.
+
+    Raises:
+        SettingsError: the table `mqtt` is wrong.
+    """
+    try:
+        return MqttSource(
+            settings.mqtt,
+            store.sources,
+            sink,
+            client_id=f"edgewhisk-{store.node_id}",
+            secrets=Secrets(Path.cwd() / settings.data_dir / SECRETS),
+            extra=invoke_subscriptions(
+                settings.mqtt.invoke,
+                node=settings.node or platform.node(),
+                namespace=settings.namespace,
+                feed=FEED,
+            ),
+        )
+    except BuiltinError as error:
+        raise SettingsError(f"mqtt: {error}") from error
 
 
 def make_builtins(mqtt: MqttPackage, alarms: AlarmsPackage) -> dict[FullName, Builtin]:

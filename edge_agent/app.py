@@ -21,7 +21,9 @@ from edge_agent.adapters import (
     NodeResults,
     NodeSink,
     NodeTriggers,
+    check_rule,
     make_builtins,
+    make_mqtt_source,
 )
 from edge_agent.api.app import Services, make_runner
 from edge_agent.engine.catalog import Catalog
@@ -31,8 +33,6 @@ from edge_agent.events.alarms import AlarmSource
 from edge_agent.events.clock import Clock
 from edge_agent.events.feed import MqttPackage
 from edge_agent.events.mqtt import MqttSource
-from edge_agent.events.secret import FOLDER as SECRETS
-from edge_agent.events.secret import Secrets
 from edge_agent.model.errors import SettingsError
 from edge_agent.model.names import SYSTEM_NAMESPACE
 from edge_agent.pool.pool import Pool
@@ -149,13 +149,7 @@ class Node:
         self, store: Store, pool: Pool
     ) -> tuple[MqttSource, AlarmSource, Engine, ActivationStream]:
         sink = NodeSink(store)
-        source = MqttSource(
-            self._settings.mqtt,
-            store.sources,
-            sink,
-            client_id=f"edgewhisk-{store.node_id}",
-            secrets=Secrets(Path.cwd() / self._settings.data_dir / SECRETS),
-        )
+        source = make_mqtt_source(self._settings, store, sink)
         clock = Clock(wait=self._settings.alarms.wait_for_clock)
         alarms = AlarmSource(store.sources, sink, NodeTriggers(store), clock)
         stream = ActivationStream()
@@ -168,6 +162,7 @@ class Node:
             ),
             stream=stream,
             log=ActivationLog(),
+            sequence_length=lambda: self._settings.limits.sequence_length,
             results=NodeResults(source),
         )
         sink.engine = engine
@@ -182,6 +177,7 @@ class Node:
             kinds=factory,
             limits=self._settings.limits,
             builtins={name: b.action for name, b in engine.builtins.items()},
+            check_rule=check_rule,
         )
 
     @asynccontextmanager

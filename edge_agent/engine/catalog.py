@@ -14,7 +14,7 @@ from edge_agent.engine.catalog_actions import Actions
 from edge_agent.engine.catalog_kinds import Kinds
 from edge_agent.engine.catalog_lookup import Lookup
 from edge_agent.engine.catalog_packages import Packages
-from edge_agent.engine.catalog_rules import Rules
+from edge_agent.engine.catalog_rules import CheckRule, Rules
 from edge_agent.engine.catalog_triggers import Triggers
 from edge_agent.model.entities import Action
 from edge_agent.model.jobs import Identity
@@ -37,6 +37,7 @@ class Catalog:
         kinds: Kinds,
         limits: SystemLimits,
         builtins: Mapping[FullName, Action] | None = None,
+        check_rule: CheckRule = lambda _: None,
         now_ms: Callable[[], int] = _wall_ms,
     ) -> None:
         lookup = Lookup(entities, builtins=builtins or {}, now_ms=now_ms)
@@ -45,7 +46,7 @@ class Catalog:
         self._lookup = lookup
         self.actions = Actions(entities, lookup, kinds=kinds, limits=limits)
         self.triggers = Triggers(entities, lookup, limits=limits)
-        self.rules = Rules(entities, lookup, limits=limits)
+        self.rules = Rules(entities, lookup, limits=limits, check=check_rule)
         self.packages = Packages(entities, lookup, limits=limits)
 
     def check_changeable(self, identity: Identity, name: FullName) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -21,6 +22,9 @@ from edge_agent.model.jobs import Identity
 from edge_agent.model.limits import SystemLimits
 from edge_agent.model.names import FullName
 from edge_agent.store.entities import EntityStore
+
+#: Raises BadRequest for what other rooms know to be wrong with a rule.
+CheckRule = Callable[[Rule], None]
 
 _INCOMPLETE = "rule requires a valid trigger and a valid action"
 _NO_TRIGGER = "Only rules with existing triggers can be activated"
@@ -60,11 +64,17 @@ class Rules:
     """The use cases. A rule whose trigger is gone is shown as inactive (A37)."""
 
     def __init__(
-        self, entities: EntityStore, lookup: Lookup, *, limits: SystemLimits
+        self,
+        entities: EntityStore,
+        lookup: Lookup,
+        *,
+        limits: SystemLimits,
+        check: CheckRule,
     ) -> None:
         self._entities = entities
         self._lookup = lookup
         self._limits = limits
+        self._check = check
 
     async def put(
         self, identity: Identity, name: FullName, body: bytes, *, overwrite: bool
@@ -76,6 +86,7 @@ class Rules:
         existing = self._lookup.to_put(Rule, name, overwrite=overwrite)
         rule = decide_rule(existing, put, name=name, now_ms=self._lookup.next_ms())
         check_options(rule)
+        self._check(rule)
         self._check_named(identity, rule)
         trigger = self._lookup.get(Trigger, rule.trigger.full_name)
         writes = [self._entities.put(rule)]

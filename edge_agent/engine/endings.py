@@ -6,6 +6,7 @@ the deletion of its row, the result on its way to a topic, and its dead letter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from edge_agent.model.activations import ActivationRecord
@@ -22,8 +23,10 @@ class Results(Protocol):
     """Turns results into messages and sends them; `app` wires events' own."""
 
     def outgoing(
-        self, annotation: Any, record: ActivationRecord
-    ) -> Outgoing | None: ...
+        self, accepted: Accepted, record: ActivationRecord
+    ) -> Sequence[Outgoing]:
+        """What an ended activation is to publish: for its rule, and as an answer."""
+        ...
 
     def publish(self, outgoing: Outgoing) -> None: ...
 
@@ -106,10 +109,11 @@ class Endings:
 
     def _end_row(self, row: InboxRow, record: ActivationRecord, batch: Any) -> None:
         self._store.inbox.finish(row, batch)
-        annotation = row.accepted.result_topic
-        if annotation is None or self._results is None:
+        accepted = row.accepted
+        if self._results is None:
             return
-        outgoing = self._results.outgoing(annotation, record)
-        if outgoing is not None:
+        if accepted.result_topic is None and accepted.reply is None:
+            return
+        for outgoing in self._results.outgoing(accepted, record):
             self._store.sources.send(outgoing, batch)
             self._results.publish(outgoing)

@@ -16,7 +16,8 @@ from msgspec import Raw
 
 from edge_agent.engine.backlog import Backlog
 from edge_agent.engine.bindings import WRONG_COLLECTION
-from edge_agent.engine.builtins import BUILTIN_KIND, Builtin, BuiltinRunner
+from edge_agent.engine.builtins import Builtin, BuiltinRunner
+from edge_agent.engine.compositions import Compositions
 from edge_agent.engine.delivery import Delivery
 from edge_agent.engine.endings import Endings, Results
 from edge_agent.engine.fire import Fire, Fired, fire_trigger
@@ -27,7 +28,8 @@ from edge_agent.engine.waiting import Accepted, Waiting
 from edge_agent.model.activations import ActivationRecord
 from edge_agent.model.entities import Rule, Trigger
 from edge_agent.model.errors import Conflict, NotFound, Unavailable
-from edge_agent.model.jobs import Finished, Identity, Job
+from edge_agent.model.feeds import Reply
+from edge_agent.model.jobs import Finished, Form, Identity, Job
 from edge_agent.model.names import FullName, new_activation_id
 from edge_agent.store.dedup import Key
 from edge_agent.store.inbox import Accepted as AcceptedRow
@@ -35,6 +37,9 @@ from edge_agent.store.inbox import InboxRow
 from edge_agent.store.store import Store
 from edge_agent.telemetry.log import ActivationLog
 from edge_agent.telemetry.stream import ActivationStream, EventStream
+
+#: How many actions a sequence may come to, unless settings say otherwise (D19).
+SEQUENCE_LENGTH = 50
 
 
 class JobPool(Protocol):
@@ -58,6 +63,7 @@ class Engine:
         stream: ActivationStream,
         log: ActivationLog,
         results: Results | None = None,
+        sequence_length: Callable[[], int] = lambda: SEQUENCE_LENGTH,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.builtins = builtins
@@ -77,6 +83,13 @@ class Engine:
             events=self.events,
             log=log,
             results=results,
+        )
+        self._compositions = Compositions(
+            submit=self.submit,
+            resolve=self._resolve,
+            end=self._endings.finish,
+            limit=sequence_length,
+            wall_ms=wall_ms,
         )
         runs = Runs(
             store,
@@ -157,10 +170,46 @@ class Engine:
         )
         return await Waiting(self, job, str(action)).wait(wait_ms)
 
+    def post(
+        self,
+        identity: Identity,
+        *,
+        action: FullName,
+        payload: bytes,
+        transaction_id: str,
+        reply: Reply | None,
+    ) -> asyncio.Future[str]:
+        """Accept an action's run for nobody who waits here: its result is for `reply`.
+
+        The future is done, with the activation id, when the work is on disk.
+
+        Raises: as `invoke` does.
+        """
+        if self._stopping:
+            raise Unavailable("stopping")
+        runnable = self._resolve(identity, action)
+        row = AcceptedRow(
+            activation_id=new_activation_id(),
+            namespace=identity.namespace,
+            action=str(action),
+            version=runnable.action.version,
+            arguments=Raw(runnable.arguments(payload)),
+            accepted_ms=self._wall_ms(),
+            transaction_id=transaction_id,
+            reply=reply,
+        )
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._keep([row]).add_done_callback(
+            lambda kept: _pass_on(kept, answer, row.activation_id)
+        )
+        return answer
+
     def submit(self, job: Job) -> asyncio.Future[Finished]:
-        if job.action.exec.kind == BUILTIN_KIND:
+        if job.form is Form.SINGLE:
+            return self._pool.submit(job)
+        if job.form is Form.BUILTIN:
             return self._builtin_runner.submit(job)
-        return self._pool.submit(job)
+        return self._compositions.submit(job)
 
     def keep(self, row: AcceptedRow) -> tuple[InboxRow, asyncio.Future[None]]:
         """Commit a row that is being run already: it is not delivered again."""
@@ -191,11 +240,12 @@ class Engine:
         headers: Mapping[str, str],
         transaction_id: str,
         key: Key | None = None,
+        reply: Reply | None = None,
     ) -> asyncio.Future[str | None]:
         """Fire a trigger; the future is done when all it starts is on disk.
 
         Its value is the trigger's activation id, None when no rule is active (A35).
-        With a `key` the event is seen from then on.
+        With a `key` the event is seen from then on; the results go to `reply`.
 
         Raises:
             NotFound, Conflict: there is no such trigger. Unavailable: nothing was kept.
@@ -217,6 +267,7 @@ class Engine:
                 headers=headers,
                 transaction_id=transaction_id,
                 now_ms=self._wall_ms(),
+                reply=reply,
             ),
             rules,
             lambda rule, arguments: self._prepare(identity, rule, arguments),
@@ -272,10 +323,15 @@ class Engine:
         """
         if self._stopping:
             raise Unavailable("stopping")
+        # Shielded: a caller that hangs up does not undo what goes to disk.
+        await asyncio.shield(self._keep(accepted, replayed=replayed))
+
+    def _keep(
+        self, accepted: Sequence[AcceptedRow], *, replayed: int | None = None
+    ) -> asyncio.Future[None]:
         rows, done = self._store.inbox.accept(accepted, replayed=replayed)
         done.add_done_callback(lambda d: None if d.exception() else self._deliver(rows))
-        # Shielded: a caller that hangs up does not undo what goes to disk.
-        await asyncio.shield(done)
+        return done
 
     def settle(self, record: ActivationRecord, row: InboxRow) -> None:
         """End a row that nobody will run: its record, and no more of it."""
@@ -303,9 +359,22 @@ class Engine:
     async def stop(self) -> None:
         """Accept nothing more, deliver nothing more; what runs may finish."""
         self._stopping = True
+        self._compositions.stop()
         await self.delivery.stop()
 
     async def close(self) -> None:
         """After the pool has drained: end what is ours."""
         await self._builtin_runner.close()
         self._log.flush()
+
+
+def _pass_on(
+    kept: asyncio.Future[None], answer: asyncio.Future[str], activation_id: str
+) -> None:
+    error = kept.exception()
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(activation_id)
+    else:
+        answer.set_exception(error)

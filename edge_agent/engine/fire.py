@@ -17,6 +17,7 @@ from edge_agent.model.activations import ActivationRecord, success
 from edge_agent.model.delivery import Options
 from edge_agent.model.entities import Rule, Trigger
 from edge_agent.model.errors import RequestError
+from edge_agent.model.feeds import Reply
 from edge_agent.model.jobs import Identity
 from edge_agent.model.names import new_activation_id
 from edge_agent.store.inbox import Accepted
@@ -45,6 +46,7 @@ class Fire(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     transaction_id: str
     now_ms: int
+    reply: Reply | None = None
 
 
 def fire_trigger(
@@ -110,6 +112,7 @@ def _activate(
         transaction_id=fire.transaction_id,
         rule=name,
         result_topic=rule.annotation(RESULT_TOPIC),
+        reply=fire.reply,
         retry=options.retry,
         line=line_of(options, name, merged),
         ttl_ms=options.ttl_ms,

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from edge_agent.events.address import parse_addresses
 from edge_agent.events.base import BuiltinError, ConfigError, Sink
-from edge_agent.events.identity import BrokerIdentity
+from edge_agent.events.identity import BrokerIdentity, parse_identity
 from edge_agent.events.secret import Secrets
 from edge_agent.settings import Mqtt
 
@@ -132,3 +134,20 @@ class Connections:
     def _ended(self, connection: Connection) -> None:
         if self._connections.get(connection.identity) is connection:
             del self._connections[connection.identity]
+
+
+def own_parameters(settings: Mqtt) -> dict[str, Any]:
+    """The node's own connection, as the parameters of a subscription.
+
+    Raises:
+        BuiltinError: the settings are wrong.
+    """
+    given = msgspec.to_builtins(settings)
+    own = {key: given[key] for key in _OWN if given[key] not in (None, "", False)}
+    own["broker"] = given["broker"]
+    parse_addresses(own["broker"])
+    parse_identity({}, namespace="", own=own)
+    return own
+
+
+_OWN = ("username", "password", "tls", "version", "session_expiry_s", "will")

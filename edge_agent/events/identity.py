@@ -141,12 +141,15 @@ class BrokerIdentity:
     def digest(self) -> str:
         """Eight characters, the same for the same identity after a restart too.
 
-        Of what makes it another client to the broker; how it behaves is left out, so
-        that it finds its session again when only that was changed.
+        A secret counts by its name: its value may change, and the session stays.
         """
         hidden = [_name(one) for one in (self.username, self.password)]
         tls = self.tls and (_name(self.tls.certificate), _name(self.tls.key))
-        parts = [self.namespace, [str(one) for one in self.addresses], hidden, tls]
+        parts: list[Any] = [self.namespace, list(map(str, self.addresses)), hidden, tls]
+        will = self.will and self.will.shown()
+        ways = (self.version, self.session_expiry_s, self.keepalive_s, will)
+        if ways != ("auto", WEEK_S, None, None):
+            parts += ways
         return hashlib.sha256(_encode(parts)).hexdigest()[:8]
 
     def client(self, prefix: str) -> str:

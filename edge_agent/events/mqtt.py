@@ -17,14 +17,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge_agent.events.address import parse_addresses
 from edge_agent.events.base import (
     BuiltinError,
     NotedState,
@@ -32,13 +31,15 @@ from edge_agent.events.base import (
     Sink,
     Subscription,
 )
-from edge_agent.events.connections import Connections
+from edge_agent.events.connections import Connections, own_parameters
 from edge_agent.events.identity import BrokerIdentity, parse_identity
+from edge_agent.events.invoking import is_invoking
 from edge_agent.events.mapping import MqttConfig, parse_config
 from edge_agent.events.memory import Leftover, Memory
 from edge_agent.events.publisher import Publisher
 from edge_agent.events.routes import Route
 from edge_agent.events.secret import Secrets
+from edge_agent.events.shape import BARE
 from edge_agent.events.topics import TopicFilter
 from edge_agent.settings import Mqtt
 
@@ -78,6 +79,7 @@ class MqttSource:
         *,
         client_id: str,
         secrets: Secrets | None = None,
+        extra: Sequence[Subscription] = (),
         wall_ms: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
         """Store what it needs.
@@ -89,11 +91,13 @@ class MqttSource:
             client_id: the beginning of our client ids. It must be the same after a
                 restart and no other client's, or the broker ends one for the other.
             secrets: what `{"secret": "name"}` refers to.
+            extra: subscriptions that nobody keeps: see `invoking`.
             wall_ms: the clock of `received` and `since`.
         """
         self._own = own_parameters(settings)
         self._state = state
         self._wall_ms = wall_ms
+        self._extra = extra
         self._secrets = secrets or Secrets(None)
         self._connections = Connections(
             settings,
@@ -159,6 +163,8 @@ class MqttSource:
             BuiltinError: its parameters are wrong, or there are too many brokers.
         """
         config = self.check(subscription.config, subscription.namespace)
+        if is_invoking(subscription.id):
+            config = replace(config, shape=BARE)
         lane = self._memory.lane(subscription.id)
         identity = replace(config.identity, lane=lane)
         before = self._placed.get(subscription.id)
@@ -269,7 +275,7 @@ class MqttSource:
 
     def _load_all(self) -> None:
         leftovers = self._memory.load(self._wall_ms())
-        for subscription in self._state.subscriptions(FEED):
+        for subscription in (*self._extra, *self._state.subscriptions(FEED)):
             if subscription.active and subscription.id not in self._placed:
                 self._load(subscription)
         for one in leftovers:
@@ -370,23 +376,6 @@ class MqttSource:
         await _until(lambda: here.grants(name) or self._placed.get(name) is not placed)
         if self._placed.get(name) is placed:
             self._remember(before.retire(route), placed, before.identity)
-
-
-def own_parameters(settings: Mqtt) -> dict[str, Any]:
-    """The node's own connection, as the parameters of a subscription.
-
-    Raises:
-        BuiltinError: the settings are wrong.
-    """
-    given = msgspec.to_builtins(settings)
-    own = {key: given[key] for key in _OWN if given[key] not in (None, "", False)}
-    own["broker"] = given["broker"]
-    parse_addresses(own["broker"])
-    parse_identity({}, namespace="", own=own)
-    return own
-
-
-_OWN = ("username", "password", "tls", "version", "session_expiry_s", "will")
 
 
 def _leaving(route: Route, config: MqttConfig) -> Route:

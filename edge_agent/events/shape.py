@@ -193,6 +193,10 @@ class Shape:
         return shown
 
 
+#: The message's own object is what is fired.
+BARE = Shape(Encoding.JSON, bare=True)
+
+
 def _is_false(value: Any) -> bool:
     """JMESPath's own idea of it: zero is true."""
     return value is None or value is False or value in ("", [], {})

@@ -18,6 +18,7 @@ from msgspec import Raw
 from edge_agent.model.activations import ActivationRecord
 from edge_agent.model.delivery import Attempt, RetryPolicy
 from edge_agent.model.errors import Unavailable
+from edge_agent.model.feeds import Reply
 from edge_agent.settings import Store as StoreSettings
 from edge_agent.store.activations import ActivationStore
 from edge_agent.store.dedup import Dedup, Key
@@ -31,7 +32,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `action` is `ns/[pkg/]name` as it was invoked; `version` and `arguments` are fixed
     at acceptance. `result_topic` is the annotation of the rule that asked for it. Rows
     of one `line` run one after the other; `replay_of` is the activation id of the dead
-    letter that this is a repetition of.
+    letter that this is a repetition of. `reply`: where an answer is waited for.
     """
 
     activation_id: str
@@ -47,6 +48,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     line: str | None = None
     ttl_ms: int | None = None
     replay_of: str | None = None
+    reply: Reply | None = None
 
 
 class InboxRow(msgspec.Struct, frozen=True):

@@ -24,14 +24,17 @@ class Outsider:
     def __init__(self, address: str, version: int = 5) -> None:
         host, port = address.split(":")
         self.heard: list[tuple[str, bytes]] = []
+        self.properties: list[Any] = []
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion(version)
         )
-        self._client.on_message = lambda _c, _d, m: self.heard.append(
-            (m.topic, bytes(m.payload))
-        )
+        self._client.on_message = self._hear
         self._client.connect(host, int(port))
         self._client.loop_start()
+
+    def _hear(self, _client: Any, _data: Any, message: Any) -> None:
+        self.properties.append(getattr(message, "properties", None))
+        self.heard.append((message.topic, bytes(message.payload)))
 
     def publish(self, topic: str, payload: Any, qos: int = 1, **more: Any) -> None:
         if not isinstance(payload, bytes | str):
@@ -93,6 +96,9 @@ class Ground:
             sink,
             client_id=client_id,
         )
+        return self.run(source)
+
+    def run(self, source: MqttSource) -> MqttSource:
         self._tasks[id(source)] = asyncio.create_task(source.run())
         return source
 

@@ -68,7 +68,7 @@ def test_without_annotation_nothing_is_published() -> None:
         (7, "expected a topic or an object, got 7"),
         ("", "topic '': is empty"),
         ("a/#", "'#' at character 3 is a wildcard"),
-        ("a/{name}", "the fields are {action}, {activationId}, {status}"),
+        ("a/{name}", "the fields are {action}, {rule}, {namespace}"),
         ({"qos": 1}, "topic: expected text, got None"),
         ({"topic": "a", "qos": "1"}, "qos: expected 0 or 1, got '1'"),
         ({"topic": "a", "retain": 1}, "retain: expected true or false, got 1"),
@@ -87,3 +87,24 @@ def test_a_wrong_annotation_is_a_text_and_no_exception(
     assert problem in text
     with pytest.raises(BuiltinError):
         parse_annotation(value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "topic"),
+    [
+        (b'{"room": "hall"}', "heat/hall/r"),
+        (b'{"room": 7}', "heat/7/r"),
+        (b'{"room": "a/b"}', "heat/a/b/r"),
+        (b'{"room": "#"}', "is a wildcard"),
+        (b'{"room": [1]}', "{args.room} is neither text nor a number"),
+        (b"{}", "{args.room} is neither text nor a number"),
+    ],
+)
+def test_arguments_may_name_the_topic(arguments: bytes, topic: str) -> None:
+    found = outgoing_for(
+        "heat/{args.room}/{rule}", record(), rule="guest/r", arguments=arguments
+    )
+
+    text = found if isinstance(found, str) else found and found.topic
+    assert text is not None
+    assert topic in text
