@@ -10,16 +10,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
-from controller.fleet.inventory import InventoryError
+from controller.fleet.inventory import YAML_ENDINGS
+from controller.fleet.inventory_form import InventoryError, check_yaml
 
 CHECK_TIMEOUT_S = 60
-YAML_ENDINGS = {".yaml", ".yml"}
-PARTS_OF_GROUP = ("hosts", "vars", "children")
 
 
 def hosts_of(
@@ -43,69 +40,6 @@ def hosts_of(
             f"{inventory}: no hosts; write them as `all: {{hosts: {{NAME: ...}}}}`"
         )
     return hosts
-
-
-def check_yaml(path: Path) -> None:
-    """Find the first thing that is not as an inventory has it.
-
-    Raises:
-        InventoryError: with file, line and fix.
-    """
-    try:
-        text = path.read_text()
-        document = yaml.compose(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InventoryError(f"{path}: cannot be read: {error}") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InventoryError(
-            f"{path}:{line}: not YAML ({error.problem}); look at the indentation,"
-            " colons and quotes of this line and the one above"
-        ) from error
-    except yaml.YAMLError as error:
-        raise InventoryError(f"{path}: not YAML: {error}") from error
-    if document is None:
-        raise InventoryError(f"{path}:1: empty; begin with `all:` and its `hosts:`")
-    for group, body in _pairs(document, path, "an inventory", "NAME_OF_GROUP:"):
-        _check_group(group.value, body, path)
-
-
-def _check_group(name: str, body: yaml.Node, path: Path) -> None:
-    for part, node in _pairs(body, path, f"group '{name}'", "hosts:"):
-        if part.value not in PARTS_OF_GROUP:
-            raise InventoryError(
-                f"{path}:{_line(part)}: group '{name}' has '{part.value}'; a group has"
-                " only hosts, vars and children (a host goes below hosts:)"
-            )
-        for key, value in _pairs(node, path, f"{part.value} of '{name}'", "NAME:"):
-            if part.value == "hosts":
-                list(_pairs(value, path, f"host '{key.value}'", "VARIABLE: VALUE"))
-            elif part.value == "children":
-                _check_group(key.value, value, path)
-
-
-def _pairs(
-    node: yaml.Node, path: Path, what: str, form: str
-) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-    """Keys and values of a mapping; nothing for an empty value."""
-    if isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null"):
-        return
-    if not isinstance(node, yaml.MappingNode):
-        raise InventoryError(
-            f"{path}:{_line(node)}: {what} is not a mapping; write `{form}`"
-            " with a colon, one a line, without a dash"
-        )
-    for key, value in node.value:
-        if not key.tag.endswith(":str"):
-            raise InventoryError(
-                f"{path}:{_line(key)}: YAML does not read the name {key.value} as"
-                f' text; write "{key.value}":'
-            )
-        yield key, value
-
-
-def _line(node: yaml.Node) -> int:
-    return node.start_mark.line + 1
 
 
 def _ask_ansible(

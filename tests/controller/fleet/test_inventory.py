@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from controller.fleet.inventory import InventoryError, read_inventory
+from controller.fleet.inventory import (
+    InventoryError,
+    inventory_place,
+    read_hosts,
+    read_inventory,
+)
 
 
 def nodes(tmp_path: Path, text: str) -> dict[str, str]:
@@ -60,11 +69,14 @@ all:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("all: [", "not YAML: line 1"),
-        ("- a", "mapping of groups"),
-        ("all: {hosts: [a]}", "hosts of group 'all' is not a mapping"),
-        ("all: {vars: 3}", "vars of group 'all' is not a mapping"),
+        ("all: [", ":1: not YAML"),
+        ("- a", "1: an inventory is not a mapping"),
+        ("all: {hosts: [a]}", ":1: hosts of 'all' is not a mapping"),
+        ("all: {vars: 3}", ":1: vars of 'all' is not a mapping"),
         ("all:", "no hosts"),
+        ("all:\n  hosts:\n    a:\n    a:", ":4: 'a' stands twice"),
+        ("all: {children: {x: {children: {x: }}}}", "no hosts"),
+        ("a: {hosts: {h: }, children: {b: {children: {a: }}}}", "child of itself"),
         ("all: {hosts: {a: {edge_agent_port: x}}}", "host 'a'"),
     ],
 )
@@ -90,3 +102,108 @@ def test_a_hosts_own_files_beside_the_inventory_win(tmp_path: Path) -> None:
 
     assert attic.key == "new"
     assert cellar.url == "http://cellar:80"
+
+
+EVERYTHING = """
+all:
+  vars: {v: all, only_all: 1, ansible_group_priority: 1}
+  hosts:
+    loose: {v: host}
+    "n[01:03].lan": {ansible_host: "{{ inventory_hostname }}"}
+  children:
+    site:
+      vars: {v: site, site: yes}
+      children:
+        pis:
+        others: {vars: {v: others}, hosts: {gateway: }}
+    zeros: {vars: {v: zeros, ansible_group_priority: 5}, hosts: {attic: }}
+pis:
+  vars: {v: pis}
+  hosts:
+    attic: {own: 1}
+    cellar: {own: 2}
+    "[a:c]x": {}
+"""
+
+
+def beside(folder: Path) -> None:
+    """Files of variables in every form that Ansible reads."""
+    for name, text in {
+        "group_vars/all.yml": "v: all-file\nfile: all\n",
+        "group_vars/pis/one.yaml": "w: pis-one\nfile: one\n",
+        "group_vars/pis/two.yml": "file: two\n",
+        "group_vars/pis/.hidden.yml": "file: hidden\n",
+        "group_vars/site": "w: site-file\nx: !unsafe '{{ y }}'\n",
+        "host_vars/attic.yml": "own: beside\n",
+        "host_vars/cellar/edge_agent.yaml": "edge_agent_key: k\n",
+        "host_vars/cellar.yml": "own: shadowed by the folder\n",
+        "host_vars/loose.json": '{"j": [1]}',
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+@pytest.mark.timeout(60)
+def test_variables_and_groups_are_those_that_ansible_says(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(EVERYTHING)
+    beside(tmp_path)
+    command = [sys.executable, "-m", "ansible", "inventory", "-i", str(path), "--list"]
+    said = json.loads(subprocess.check_output(command, stderr=subprocess.DEVNULL))
+
+    ours = {host.name: dict(host.variables) for host in read_hosts(path)}
+    theirs = said["_meta"]["hostvars"]
+
+    for variables in ours.values():  # filled in here, a template there
+        if "ansible_host" in variables:
+            variables["ansible_host"] = "{{ inventory_hostname }}"
+    theirs["attic"]["x"] = theirs["cellar"]["x"] = "{{ y }}"
+    for host in ("gateway", "ax", "bx", "cx"):
+        theirs[host]["x"] = "{{ y }}"  # Ansible shows {"__ansible_unsafe": ...}
+    assert ours == theirs
+    for host in read_hosts(path):
+        direct = {g for g, body in said.items() if host.name in body.get("hosts", ())}
+        assert direct <= set(host.groups)
+
+
+@pytest.mark.timeout(60)
+def test_what_only_ansible_can_read_is_asked_of_ansible(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text("all: {hosts: {attic: , cellar: {edge_agent_port: 80}}}")
+    kept = tmp_path / "host_vars" / "attic"
+    kept.mkdir(parents=True)
+    (kept / "keys.yaml").write_text(
+        "edge_agent_key: secret\nedge_agent_port: '{{ 40 + 2 }}'\n"
+    )
+    word = tmp_path / "word"
+    word.write_text("open")
+    vault = [sys.executable, "-m", "ansible", "vault", "encrypt"]
+    vault += ["--vault-password-file", str(word), str(kept / "keys.yaml")]
+    subprocess.run(vault, check=True, capture_output=True, timeout=30)
+    os.environ["ANSIBLE_VAULT_PASSWORD_FILE"] = str(word)
+    try:
+        attic, cellar = read_inventory(path)
+    finally:
+        del os.environ["ANSIBLE_VAULT_PASSWORD_FILE"]
+
+    assert (attic.key, attic.url) == ("secret", "http://attic:42")
+    assert cellar.url == "http://cellar:80"
+
+
+@pytest.mark.timeout(60)
+def test_an_inventory_in_ini_is_read_too(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.ini"
+    path.write_text("[pis]\nattic ansible_host=192.0.2.1 edge_agent_port=80\n")
+
+    (attic,) = read_inventory(path)
+
+    assert (attic.url, attic.groups) == ("http://192.0.2.1:80", ("pis",))
+
+
+def test_the_place_is_what_is_given_then_the_variable_then_the_users_own() -> None:
+    home = Path("/home/ann")
+    named = {"EDGEWHISK_INVENTORY": "/srv/fleet.yaml"}
+
+    assert inventory_place(Path("a.yaml"), named, home) == Path("a.yaml")
+    assert inventory_place(None, named, home) == Path("/srv/fleet.yaml")
+    assert inventory_place(None, {}, home) == home / ".config/edgewhisk/inventory.yaml"

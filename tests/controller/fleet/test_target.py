@@ -108,7 +108,7 @@ def test_a_fleet_that_is_down_is_not_found_by_itself(tmp_path: Path) -> None:
         (Choice(url="http://h:port", auth=KEY), {}, "not the address"),
         (Choice(url="http://u:p@h", auth=KEY), {}, "not the address"),
         (Choice(dir=Path("/nowhere")), {}, "no local fleet in /nowhere"),
-        (Choice(fleet=Path("/nowhere.yaml")), {}, "/nowhere.yaml: cannot be read"),
+        (Choice(fleet=Path("/nowhere.yaml")), {}, "/nowhere.yaml: no such file"),
         (Choice(), {"OPENWHISK_APIHOST": "h"}, "OPENWHISK_AUTH is not"),
         (Choice(), {"WSK_CONFIG_FILE": "/nowhere"}, "/nowhere does not exist"),
     ],
