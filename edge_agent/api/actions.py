@@ -83,8 +83,8 @@ def _answer_record(
     # A66: an array goes alone, whatever was asked.
     if only_result or _is_array(response.result):
         shown = response.result
-    elif record.logs:
-        # A64: upstream writes the logs after it has answered.
+    elif record.logs and record.annotation("topmost") is None:
+        # A64: upstream writes the logs of an action after it has answered.
         shown = replace(record, logs=[])
     return answer_json(
         call,

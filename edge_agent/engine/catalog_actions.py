@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from edge_agent.engine.bindings import overlay, package_name
+from edge_agent.engine.builtins import BUILTIN_KIND
 from edge_agent.engine.catalog_bodies import (
     ActionPut,
     ExecPut,
@@ -17,6 +18,14 @@ from edge_agent.engine.catalog_bodies import (
 )
 from edge_agent.engine.catalog_kinds import BLACKBOX, SEQUENCE, Kinds, accept_kind
 from edge_agent.engine.catalog_lookup import Lookup
+from edge_agent.engine.catalog_sequences import (
+    COMPONENT_GONE,
+    check_sequence,
+    components_of,
+    parameters_of,
+    read_components,
+    shown,
+)
 from edge_agent.engine.catalog_sizes import check_exec, check_key_values
 from edge_agent.model.entities import (
     FIRST_VERSION,
@@ -27,7 +36,7 @@ from edge_agent.model.entities import (
     Package,
     next_version,
 )
-from edge_agent.model.errors import BadRequest, Conflict, MalformedContent
+from edge_agent.model.errors import BadRequest, Conflict, MalformedContent, NotFound
 from edge_agent.model.jobs import Identity
 from edge_agent.model.limits import Bounds, SystemLimits
 from edge_agent.model.names import FullName
@@ -35,9 +44,9 @@ from edge_agent.store.entities import EntityStore
 
 ON_BINDING = "Operation not permitted on package binding."
 CHANGED_MEANWHILE = "Concurrent modification to resource detected."
-_NO_SEQUENCES = "This agent does not run sequences yet."
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _QUANTUM = 4
+_CODELESS = (BUILTIN_KIND, SEQUENCE)
 
 
 def decide_action(
@@ -67,24 +76,25 @@ def decide_action(
         version=put.version or version,
         publish=existing.publish if put.publish is None else put.publish,
         annotations=_annotations(existing.annotations, put, kind=exec_.kind),
-        parameters=(existing.parameters if put.parameters is None else put.parameters),
+        parameters=_parameters(existing, put, exec_),
         exec=exec_,
         limits=decide_limits(existing.limits, put.limits),
         updated=now_ms,
     )
 
 
-def decide_exec(put: ExecPut, kinds: Kinds) -> Exec:
-    """Check `exec` and make what is stored of it (B5-B7).
+def decide_exec(put: ExecPut, kinds: Kinds, *, own: str) -> Exec:
+    """Check `exec` and make what is stored of it (B5-B8).
+
+    `own` is the namespace that `_` means in the components of a sequence.
 
     Raises:
         MalformedContent: the kind is not served here, or a field has the wrong form.
     """
     kind, fields = put.kind, put.fields
     if kind == SEQUENCE:
-        if not isinstance(fields.get("components"), list):
-            raise MalformedContent("'components' must be defined for sequence kind")
-        raise BadRequest(_NO_SEQUENCES)
+        components = read_components(fields.get("components"), own=own)
+        return Exec(kind=kind, components=shown(components))
     image = _string(fields, "image", kind) if kind == BLACKBOX else UNSET
     if kind != BLACKBOX:
         kind = accept_kind(kind, kinds)
@@ -150,7 +160,9 @@ class Actions:
         self._lookup.check_changeable(identity, name)
         self._package_of(name)
         put = read_action(body)
-        exec_ = None if put.exec is None else decide_exec(put.exec, self._kinds)
+        exec_ = None
+        if put.exec is not None:
+            exec_ = decide_exec(put.exec, self._kinds, own=identity.namespace)
         self._check_sizes(put, exec_)
         check_limits(put.limits, self._limits)
         action = decide_action(
@@ -161,6 +173,8 @@ class Actions:
             now_ms=self._lookup.next_ms(),
             limits=self._limits,
         )
+        if exec_ is not None and exec_.components is not UNSET:
+            self._check_sequence(identity, name, components_of(action))
         code = None if exec_ is None else (exec_.code or "")
         await self._entities.put(without_code(action), code=code)
         return await self._with_code(action)
@@ -201,6 +215,19 @@ class Actions:
         if package is not None and self._lookup.get(Package, package).binding:
             raise BadRequest(ON_BINDING)
 
+    def _check_sequence(
+        self, identity: Identity, name: FullName, components: list[FullName]
+    ) -> None:
+        def expand(component: FullName) -> tuple[FullName, list[FullName] | None]:
+            try:
+                action, _ = self._lookup.readable_action(identity, component)
+            except NotFound as error:
+                raise BadRequest(COMPONENT_GONE) from error
+            return action.full_name, components_of(action) or None
+
+        limit = self._limits.sequence_length
+        check_sequence(name, components, expand=expand, limit=limit)
+
     def _check_sizes(self, put: ActionPut, exec_: Exec | None) -> None:
         check_exec(exec_, limit=self._limits.code_bytes)
         limit = self._limits.payload_bytes
@@ -208,7 +235,7 @@ class Actions:
         check_key_values("annotations", put.annotations, limit=limit)
 
     async def _with_code(self, action: Action) -> Action:
-        if action.exec.code is not UNSET or action.exec.kind == "builtin":
+        if action.exec.code is not UNSET or action.exec.kind in _CODELESS:
             return action
         code: str | UnsetType = await self._entities.code(action)
         if not code and action.exec.kind == BLACKBOX:
@@ -233,6 +260,15 @@ def _blank(name: FullName, exec_: Exec, limits: SystemLimits) -> Action:
             concurrency=limits.concurrency.standard,
         ),
     )
+
+
+def _parameters(existing: Action, put: ActionPut, exec_: Exec) -> list[KeyValue]:
+    """Those sent, else those that stand; a sequence has its components only (B8)."""
+    if exec_.components is not UNSET:
+        return parameters_of(exec_.components)
+    was_sequence = existing.exec.components is not UNSET
+    standing = [] if was_sequence else existing.parameters
+    return standing if put.parameters is None else put.parameters
 
 
 def _annotations(

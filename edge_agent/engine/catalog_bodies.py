@@ -111,7 +111,7 @@ def read_rule(body: bytes, *, own: str) -> RulePut:
     fields = _object(body, first="trigger")
 
     def name(value: Any) -> FullName:
-        return _full_name(value, own=own)
+        return full_name(value, own=own)
 
     return RulePut(
         trigger=_optional(fields, "trigger", name),
@@ -269,7 +269,7 @@ def _size(value: int | None) -> int | None:
     return value
 
 
-def _full_name(value: Any, *, own: str) -> FullName:
+def full_name(value: Any, *, own: str) -> FullName:
     """`/ns/[pkg/]name`, `ns/[pkg/]name` or `{"path", "name"}` (B25)."""
     match value:
         case {"path": str(path), "name": str(name)}:

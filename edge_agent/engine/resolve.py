@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from edge_agent.engine.bindings import (
     WRONG_COLLECTION,
@@ -22,6 +22,7 @@ from edge_agent.engine.bindings import (
 )
 from edge_agent.engine.builtins import BUILTIN_KIND
 from edge_agent.engine.catalog_kinds import SEQUENCE
+from edge_agent.engine.catalog_sequences import components_of
 from edge_agent.model.entities import Action, AnyEntity, truthy
 from edge_agent.model.errors import BadRequest, Conflict, Forbidden, NotFound
 from edge_agent.model.jobs import Form, Identity, Job
@@ -68,12 +69,6 @@ class Runnable(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             payload = _encode({**self.defaults, **given})
         return one_line(payload)
 
-    def lay_over(self, result: bytes) -> bytes:
-        """The same with a result of another action: it may be an array (B48, B51)."""
-        if self.defaults and not is_array(result):
-            result = _encode({**self.defaults, **_fields.decode(result)})
-        return one_line(result)
-
     def job(
         self,
         identity: Identity,
@@ -99,6 +94,8 @@ class Runnable(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             binding=self.binding,
             cause=cause,
             form=self.form,
+            components=self.components,
+            defaults=self.defaults,
         )
 
 
@@ -141,6 +138,13 @@ class Resolver:
         return self._builtins.get(name) or self._entities.find(name)
 
 
+def lay_over(defaults: dict[str, Raw], result: bytes) -> bytes:
+    """Lay the result of another action, maybe an array, over defaults (B48, B51)."""
+    if defaults and not is_array(result):
+        result = _encode({**defaults, **_fields.decode(result)})
+    return one_line(result)
+
+
 def one_line(text: bytes) -> bytes:
     return text.replace(b"\n", b" ") if b"\n" in text else text
 
@@ -166,7 +170,6 @@ def _merge(action: Action, opened: Opened | None) -> Runnable:
     own = action.parameters if form is not Form.SEQUENCE else []
     merged = overlay(inherited, own)
     final = action.annotation("final") is True
-    names = action.exec.components
     return Runnable(
         action=action,
         opened=opened,
@@ -174,10 +177,7 @@ def _merge(action: Action, opened: Opened | None) -> Runnable:
         defaults={p.key: Raw(_encode(p.value)) for p in merged if p.init is not True},
         final=frozenset(p.key for p in merged) if final else frozenset(),
         environment={p.key: _as_text(p.value) for p in merged if p.init is True},
-        components=tuple(
-            FullName.parse(component, own=action.full_name.namespace)
-            for component in (() if names is UNSET else names)
-        ),
+        components=tuple(components_of(action)),
         binding=opened.binding if opened else None,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from edge_agent.model.activations import (
@@ -55,7 +55,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     `arguments` is the JSON text of the run's value; `environment` the init
     parameters as C2 makes them; `accepted_ns` is monotonic, `accepted_ms` wall time.
     `binding` is the one that it was invoked through, `cause` the activation id of the
-    sequence or composition that it is a part of.
+    sequence or composition that it is a part of. `components` are those of a sequence,
+    `defaults` what a conductor's arguments are laid over each time it is run.
     """
 
     activation_id: str
@@ -70,6 +71,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     binding: FullName | None = None
     cause: str | None = None
     form: Form = Form.SINGLE
+    components: tuple[FullName, ...] = ()
+    defaults: dict[str, Raw] = {}
 
     @property
     def revision(self) -> tuple[str, str, str, int]:

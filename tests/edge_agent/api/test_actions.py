@@ -237,17 +237,6 @@ async def test_a52_others_may_only_use_what_is_published(server: Any) -> None:
     await refused("POST", "triggers/t", "whisk.system/t")
 
 
-async def test_b8_a_sequence_is_refused_in_so_many_words(server: Any) -> None:
-    sequence = {"exec": {"kind": "sequence", "components": ["/_/a"]}}
-
-    answer = await server("PUT", "actions/s", sequence)
-
-    assert (answer.status, answer.error) == (
-        400,
-        "This agent does not run sequences yet.",
-    )
-
-
 async def test_a54a_deleting_waits_for_no_one(server: Any) -> None:
     await server.put_action()
 

@@ -37,7 +37,7 @@ def decide(existing: Action | None, **fields: Any) -> Action:
         existing,
         body,
         name=NAME,
-        exec_=decide_exec(body.exec, KINDS) if body.exec else None,
+        exec_=decide_exec(body.exec, KINDS, own="guest") if body.exec else None,
         now_ms=5,
         limits=LIMITS,
     )
@@ -46,7 +46,7 @@ def decide(existing: Action | None, **fields: Any) -> Action:
 def made_exec(**fields: Any) -> Exec:
     body = put(exec=fields)
     assert body.exec is not None
-    return decide_exec(body.exec, KINDS)
+    return decide_exec(body.exec, KINDS, own="guest")
 
 
 def annotations(action: Action) -> dict[str, Any]:
