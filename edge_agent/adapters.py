@@ -10,7 +10,7 @@ import asyncio
 import logging
 import platform
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from msgspec.structs import replace
 
 from edge_agent.engine.builtins import Builtin
 from edge_agent.engine.engine import Engine
-from edge_agent.events.alarm_feed import ANNOTATIONS as ALARMS_ANNOTATIONS
-from edge_agent.events.alarm_feed import AlarmsPackage
 from edge_agent.events.base import Event, Receipt
 from edge_agent.events.feed import (
     PUBLISH,
@@ -219,12 +217,11 @@ def make_mqtt_source(settings: Settings, store: Store, sink: NodeSink) -> MqttSo
         raise SettingsError(f"mqtt: {error}") from error
 
 
-def make_builtins(mqtt: MqttPackage, alarms: AlarmsPackage) -> dict[FullName, Builtin]:
+def make_builtins(
+    mqtt: MqttPackage, others: Iterable[Builtin]
+) -> dict[FullName, Builtin]:
     offered = (
-        *(
-            Builtin(name, feed, ALARMS_ANNOTATIONS[name.name])
-            for name, feed in alarms.feeds.items()
-        ),
+        *others,
         Builtin(SUBSCRIBE, mqtt.subscribe, SUBSCRIBE_ANNOTATIONS),
         Builtin(PUBLISH, mqtt.publish, PUBLISH_ANNOTATIONS),
     )

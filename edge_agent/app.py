@@ -20,7 +20,6 @@ from aiohttp import web
 from edge_agent.adapters import (
     NodeResults,
     NodeSink,
-    NodeTriggers,
     check_rule,
     make_builtins,
     make_mqtt_source,
@@ -28,9 +27,6 @@ from edge_agent.adapters import (
 from edge_agent.api.app import Services, make_runner
 from edge_agent.engine.catalog import Catalog
 from edge_agent.engine.engine import Engine
-from edge_agent.events.alarm_feed import AlarmsPackage
-from edge_agent.events.alarms import AlarmSource
-from edge_agent.events.clock import Clock
 from edge_agent.events.feed import MqttPackage
 from edge_agent.events.mqtt import MqttSource
 from edge_agent.model.errors import SettingsError
@@ -38,6 +34,7 @@ from edge_agent.model.names import SYSTEM_NAMESPACE
 from edge_agent.pool.pool import Pool
 from edge_agent.report import load_report, make_health
 from edge_agent.sandbox.process import ProcessFactory
+from edge_agent.senses import Senses
 from edge_agent.settings import Settings
 from edge_agent.store.store import Store
 from edge_agent.telemetry.log import ActivationLog
@@ -84,10 +81,11 @@ class Node:
         system = await store.subjects.ensure(SYSTEM_NAMESPACE)
         factory = await stack.enter_async_context(_sandboxes(settings))
         pool = await self._start_pool(stack, store, factory)
-        source, alarms, engine, stream = self._make_engine(store, pool)
+        source, senses, engine, stream = self._make_engine(store, pool)
         stack.push_async_callback(engine.close)
         await stack.enter_async_context(self._background("mqtt", source.run()))
-        await stack.enter_async_context(self._background("alarms", alarms.run()))
+        for name, work in senses.work():
+            await stack.enter_async_context(self._background(name, work))
         runner = make_runner(
             Services(
                 engine=engine,
@@ -102,8 +100,7 @@ class Node:
                     {
                         "delivery": engine.delivery.health,
                         "mqtt": source.health,
-                        "alarms": alarms.health,
-                        "clock": alarms.clock.health,
+                        **senses.health(),
                     },
                 ),
                 stream=stream,
@@ -115,7 +112,7 @@ class Node:
         stack.push_async_callback(pool.drain, settings.server.stop_timeout_s)
         stack.push_async_callback(engine.stop)
         stack.callback(source.stop_taking)
-        stack.callback(alarms.stop_taking)
+        stack.callback(senses.stop_taking)
         url = await _listen(runner, settings)
         stack.push_async_callback(_stop_listening, runner)
         pool.api_host = url
@@ -147,18 +144,18 @@ class Node:
 
     def _make_engine(
         self, store: Store, pool: Pool
-    ) -> tuple[MqttSource, AlarmSource, Engine, ActivationStream]:
+    ) -> tuple[MqttSource, Senses, Engine, ActivationStream]:
         sink = NodeSink(store)
         source = make_mqtt_source(self._settings, store, sink)
-        clock = Clock(wait=self._settings.alarms.wait_for_clock)
-        alarms = AlarmSource(store.sources, sink, NodeTriggers(store), clock)
+        folder = Path.cwd() / self._settings.data_dir
+        senses = Senses(self._settings, store, sink, folder=folder)
         stream = ActivationStream()
         engine = Engine(
             store=store,
             pool=pool,
             builtins=make_builtins(
                 MqttPackage(source, store.sources),
-                AlarmsPackage(alarms, store.sources),
+                senses.builtins(),
             ),
             stream=stream,
             log=ActivationLog(),
@@ -167,7 +164,7 @@ class Node:
         )
         sink.engine = engine
         pool.on_room = engine.room
-        return source, alarms, engine, stream
+        return source, senses, engine, stream
 
     def _make_catalog(
         self, store: Store, factory: ProcessFactory, engine: Engine

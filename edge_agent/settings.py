@@ -137,6 +137,12 @@ class Alarms(Section, frozen=True, kw_only=True):
     wait_for_clock: bool = True
 
 
+class Gpio(Section, frozen=True, kw_only=True):
+    """Which pins: `none` switches GPIO off. On a Pi 5 only lgpio works."""
+
+    pin_factory: Literal["lgpio", "pigpio", "mock", "none"] = "lgpio"
+
+
 class Logging(Section, frozen=True, kw_only=True):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -154,6 +160,7 @@ class Settings(Section, frozen=True, kw_only=True):
     store: Store = Store()
     mqtt: Mqtt = Mqtt()
     alarms: Alarms = Alarms()
+    gpio: Gpio = Gpio()
     logging: Logging = Logging()
     limits: SystemLimits = SystemLimits()
 
