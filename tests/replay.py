@@ -35,6 +35,7 @@ WATCHED = re.compile(
 )
 #: Annotations of ours that upstream does not have, or has only on a cold start.
 FREE_ANNOTATIONS = frozenset(("initTime", "isolation", "attempts"))
+JSON_TYPE = re.compile(r"application/([^;]*\+)?json")
 _REFERENCE = re.compile(r"\{([^{}]+)\.activationId\}")
 
 Exchange = Mapping[str, Any]
@@ -70,7 +71,7 @@ class Replayer:
             "other": _basic(other),
             "wrong-secret": _basic(f"{guest[:-4]}XXXX"),
             "unknown": _basic(f"00000000-0000-4000-8000-000000000000:{'a' * 64}"),
-            "malformed": _basic(f"not-a-uuid:{'a' * 64}"),
+            "malformed": _basic("bob:pw"),
         }
         self._activation_ids: dict[str, str] = {}
 
@@ -165,14 +166,19 @@ def compare(exchange: Exchange, answer: Answer) -> Iterable[str]:
         yield f"status {answer.status}, not {expected['status']}: {answer.body}"
         return
     recorded = {k.lower(): v for k, v in expected.get("headers", {}).items()}
-    got: dict[str, str] = dict(answer.headers)
-    for name, value in recorded.items():
-        if not _text_matches(value, got.get(name, "")):
-            yield f"header {name}: {got.get(name)!r}, not {value!r}"
+    got: dict[str, list[str]] = {}
+    for name, value in answer.headers:
+        got.setdefault(name, []).append(value)
+    for name, values in recorded.items():
+        wanted = values if isinstance(values, list) else [values]
+        if not _texts_match(wanted, got.get(name, [])):
+            yield f"header {name}: {got.get(name)!r}, not {values!r}"
     for name, value in got.items():
         if name not in recorded and WATCHED.fullmatch(name):
             yield f"header {name}: {value!r}, absent upstream"
     body = expected.get("body", "")
+    if isinstance(body, dict) and body.keys() == {"base64"}:
+        body = base64.b64decode(body["base64"]).decode(errors="replace")
     if exchange.get("runtime"):
         body = _without_runtimes_text(body)
     yield from differences(body, answer.body)
@@ -255,12 +261,18 @@ def _without_runtimes_text(value: Any) -> Any:
             return value
 
 
+def _texts_match(expected: list[str], got: list[str]) -> bool:
+    return len(expected) == len(got) and all(map(_text_matches, expected, got))
+
+
 def _text_matches(expected: str, got: str) -> bool:
     pattern = ".*".join(re.escape(part) for part in expected.split("*"))
     return re.fullmatch(pattern, got, re.DOTALL) is not None
 
 
 def _body(request: Mapping[str, Any]) -> bytes | None:
+    if isinstance(request.get("raw"), dict):
+        return base64.b64decode(request["raw"]["base64"])
     if "raw" in request:
         return request["raw"].encode()
     if "generated" in request:
@@ -273,7 +285,7 @@ def _body(request: Mapping[str, Any]) -> bytes | None:
 
 
 def _read(text: bytes, headers: Mapping[str, str]) -> Any:
-    if text and headers.get("content-type", "").startswith("application/json"):
+    if text and JSON_TYPE.match(headers.get("content-type", "")):
         return json.loads(text)
     return text.decode(errors="replace")
 

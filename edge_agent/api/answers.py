@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from edge_agent.api.call import REQUEST_ID, Call, sendable
+from edge_agent.api.media import JSON, accepts
 from edge_agent.api.written import Lines, Written
 from edge_agent.model.errors import (
     MethodNotAllowed,
@@ -17,7 +17,6 @@ from edge_agent.model.errors import (
     Unavailable,
 )
 
-_JSON = "application/json"
 _TEXT = "text/plain; charset=UTF-8"
 _REALM = 'Basic realm="OpenWhisk secure realm",charset=UTF-8'
 
@@ -49,7 +48,7 @@ def answer_json(
     lines: Lines = ((REQUEST_ID, call.transaction_id),)
     if activation_id is not None:
         lines = (*lines, ("x-openwhisk-activation-id", activation_id))
-    fixed = (("Content-Type", _JSON), *cors)
+    fixed = (("Content-Type", JSON), *cors)
     return Written(status, _encode(value), fixed=fixed, lines=lines)
 
 
@@ -84,23 +83,25 @@ def failed(call: Call, status: int, text: str, *, fixed: Lines = NO_CORS) -> Wri
     return Written(
         status,
         _encode({"error": sendable(text), "code": call.transaction_id}),
-        fixed=(("Content-Type", _JSON), *fixed),
+        fixed=(("Content-Type", JSON), *fixed),
         lines=((REQUEST_ID, call.transaction_id),),
+    )
+
+
+def web_failed(
+    call: Call, status: int, text: str, *, fixed: Lines = NO_CORS, lines: Lines = ()
+) -> Written:
+    """The same for a web action's URL: spread over lines (A5, B75)."""
+    body = _encode({"error": sendable(text), "code": call.transaction_id})
+    return Written(
+        status,
+        msgspec.json.format(body),
+        fixed=(("Content-Type", JSON), *fixed),
+        lines=((REQUEST_ID, call.transaction_id), *lines),
     )
 
 
 def check_acceptable(call: Call) -> None:
     accept = call.request.headers.get("Accept")
-    if accept is not None and not _accepts_json(accept):
-        raise NotAcceptable(_JSON)
-
-
-@lru_cache(maxsize=32)
-def _accepts_json(accept: str) -> bool:
-    for part in accept.lower().split(","):
-        media, *parameters = (piece.strip() for piece in part.split(";"))
-        if media in ("*/*", "application/*", _JSON, ""):
-            weights = [p[2:] for p in parameters if p.startswith("q=")]
-            if weights not in (["0"], ["0.0"]):
-                return True
-    return False
+    if accept is not None and not accepts(accept, JSON):
+        raise NotAcceptable(JSON)

@@ -24,16 +24,31 @@ def authenticate(call: Call) -> Identity:
         Unauthorized: no readable Basic credentials (A50), or unknown ones (A51).
     """
     header = call.request.headers.get("Authorization", "")
+    identity = _identify(call, header)
+    if identity is None:
+        raise Unauthorized(_INVALID)
+    return identity
+
+
+def known_caller(call: Call) -> Identity | None:
+    """Who calls where nobody has to say so; what cannot be read is nobody (B64)."""
+    header = call.request.headers.get("Authorization")
+    if header is None:
+        return None
+    try:
+        return _identify(call, header)
+    except Unauthorized:
+        return None
+
+
+def _identify(call: Call, header: str) -> Identity | None:
     if header[: len(_SCHEME)].lower() != _SCHEME:
         raise Unauthorized(_NOT_SUPPLIED)
     try:
         auth = base64.b64decode(header[len(_SCHEME) :].strip(), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Unauthorized(_NOT_SUPPLIED) from error
-    identity = call.services.store.subjects.by_key(auth)
-    if identity is None:
-        raise Unauthorized(_INVALID)
-    return identity
+    return call.services.store.subjects.by_key(auth)
 
 
 def check_system(call: Call) -> None:

@@ -38,20 +38,41 @@ async def payload(call: Call) -> bytes:
     Raises:
         TooLarge, UnsupportedMediaType, MalformedContent: see A56, A72, A71.
     """
-    limit = call.services.settings.limits.payload_bytes
-    length = call.request.content_length
-    if length is not None and length > limit:
-        raise TooLarge("Request", size=length, limit=limit)
-    if not call.request.can_read_body:
-        return b"{}"
-    body = await _read(call, limit)
-    if len(body) > limit:
-        raise TooLarge("Request", size=len(body), limit=limit)
+    body = await opaque(call)
     if not body:
         return b"{}"
     _check_type(call.request)
     _check_json(body, _object)
     return body
+
+
+async def opaque(call: Call) -> bytes:
+    """A body of whatever type; empty when there is none.
+
+    Raises:
+        TooLarge: see A56.
+    """
+    limit = call.services.settings.limits.payload_bytes
+    length = call.request.content_length
+    if length is not None and length > limit:
+        raise TooLarge("Request", size=length, limit=limit)
+    if not call.request.can_read_body:
+        return b""
+    body = await _read(call, limit)
+    if len(body) > limit:
+        raise TooLarge("Request", size=len(body), limit=limit)
+    return body
+
+
+def fields_or_value(body: bytes) -> dict[str, Raw] | Raw:
+    """JSON, read one level deep when it is an object.
+
+    Raises:
+        MalformedContent: it is no JSON (A58).
+    """
+    is_object = body[:64].lstrip()[:1] == b"{"
+    found: dict[str, Raw] | Raw = _check_json(body, _object if is_object else _anything)
+    return found
 
 
 async def document(call: Call) -> bytes:
@@ -140,10 +161,10 @@ def _check_type(request: BaseRequest) -> None:
         raise UnsupportedMediaType(sent)
 
 
-def _check_json(body: bytes, decoder: msgspec.json.Decoder[Any]) -> None:
+def _check_json(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
     """Raise MalformedContent unless the body is what `decoder` takes."""
     try:
-        decoder.decode(body)
+        found = decoder.decode(body)
         if not body.isascii():
             body.decode()
     except msgspec.ValidationError as error:
@@ -153,3 +174,4 @@ def _check_json(body: bytes, decoder: msgspec.json.Decoder[Any]) -> None:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedContent(str(error)) from error
     check_depth(body)
+    return found

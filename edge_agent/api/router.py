@@ -26,10 +26,12 @@ from edge_agent.api import (
     rules,
     service,
     triggers,
+    web_actions,
 )
 from edge_agent.api.answers import REST, SERVICE, answer_text
 from edge_agent.api.auth import authenticate
 from edge_agent.api.call import Call
+from edge_agent.api.web_request import split_extension
 from edge_agent.model.errors import IllegalName, MethodNotAllowed, NoRoute, UriTooLong
 from edge_agent.model.names import (
     OWN_NAMESPACE,
@@ -47,6 +49,8 @@ REMEMBERED_MOST = 256
 _REST_METHODS = frozenset(("PUT", "GET", "DELETE", "POST", "HEAD", "PATCH"))
 _REST_ALLOW = "PUT, GET, DELETE, POST, HEAD, OPTIONS, PATCH"
 _NONE: Methods = {}
+#: In place of a package's name in the URL of a web action.
+_NO_PACKAGE = "default"
 
 #: (collection, shape of what follows it) -> method -> handler.
 ROUTES: Mapping[tuple[str, str], Methods] = {
@@ -108,6 +112,11 @@ KEYED: Mapping[str, Methods] = {
     "/edge/v1/events/stream": {"GET": events.stream},
 }
 
+#: Web actions, in the order in which a 405 names the methods.
+WEB: Methods = dict.fromkeys(
+    ("GET", "DELETE", "POST", "PUT", "HEAD", "OPTIONS", "PATCH"), web_actions.handle
+)
+
 #: `/edge/v1/events/ID`.
 EVENT: Methods = {"GET": events.get, "POST": events.replay, "DELETE": events.drop}
 
@@ -116,7 +125,7 @@ class Target(NamedTuple):
     """What a path is aimed at; names decoded, `methods` empty when there is no route.
 
     `illegal` is the text about a name that cannot be (A61); it is the answer once the
-    caller is known and the route exists.
+    caller is known and the route exists. `extension` and `path` are a web action's.
     """
 
     methods: Methods = _NONE
@@ -126,6 +135,8 @@ class Target(NamedTuple):
     package: str | None = None
     name: str = ""
     illegal: str = ""
+    extension: str = ""
+    path: str = ""
 
 
 async def dispatch(call: Call) -> web.StreamResponse:
@@ -139,7 +150,7 @@ async def dispatch(call: Call) -> web.StreamResponse:
     path, _, call.query = line.partition("?")
     target = call.target = read_path(path)
     method = request.method
-    if method == "OPTIONS":
+    if method == "OPTIONS" and method not in target.methods:
         return answer_text(call, "OK", cors=REST if target.rest else SERVICE)
     if target.keyed:
         call.identity = authenticate(call)
@@ -164,6 +175,8 @@ def _read_path(path: str) -> Target:
     match path.split("/")[1:]:
         case ["api", "v1", "namespaces", namespace, collection, *names]:
             return _read_collection(namespace, collection, names)
+        case ["api", "v1", "web", namespace, package, action, *_]:
+            return _read_web(path, unquote(namespace), unquote(package), action)
         case ["edge", "v1", "events", name]:
             return Target(EVENT, rest=False, name=unquote(name))
         case [*_]:
@@ -186,6 +199,28 @@ def _read_collection(namespace: str, collection: str, names: list[str]) -> Targe
         package=package,
         name=name,
         illegal=_illegal(namespace, collection, package, name),
+    )
+
+
+def _read_web(path: str, namespace: str, package: str, action: str) -> Target:
+    """A URL with a name that cannot be is none of a web action's (B61)."""
+    name, extension = split_extension(unquote(action))
+    try:
+        check_namespace(namespace)
+        check_name(package)
+        check_name(name)
+    except IllegalName:
+        return Target()
+    # /api/v1/web/NAMESPACE/PACKAGE/ACTION: what follows stays as it was sent.
+    rest = path.split("/", 7)[7:]
+    return Target(
+        WEB,
+        keyed=False,
+        namespace=namespace,
+        package=None if package == _NO_PACKAGE else package,
+        name=name,
+        extension=extension,
+        path="".join(f"/{part}" for part in rest),
     )
 
 
@@ -221,6 +256,8 @@ def _illegal(namespace: str, collection: str, package: str | None, name: str) ->
 
 
 def _no_handler(target: Target, method: str) -> MethodNotAllowed | NoRoute:
+    if target.methods is WEB:
+        return MethodNotAllowed(", ".join(WEB))
     if target.rest:
         return NoRoute() if method in _REST_METHODS else MethodNotAllowed(_REST_ALLOW)
     if target.keyed and not target.methods:

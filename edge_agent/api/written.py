@@ -24,13 +24,16 @@ Lines = tuple[tuple[str, str], ...]
 #: A larger body is not copied behind its head.
 _COPIED_BYTES = 32 << 10
 _SERVER = f"edgewhisk/{__version__}"
+_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+#: A web action may answer with any other status: it has no phrase.
+_PHRASES = {int(status): status.phrase for status in HTTPStatus}
 
 
 class Written(web.StreamResponse):
     """Status, lines and body; `fixed` lines are remembered, so keep them few.
 
-    A 204 has no body, and an answer to HEAD sends none. Name and value of a line are
-    ASCII without line ends.
+    A 204 and a 304 have no body, and an answer to HEAD sends none. Neither name nor
+    value of a line has a line end in it; the caller sees to that.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class Written(web.StreamResponse):
     ) -> None:
         super().__init__(status=status)
         own = "".join([f"{name}: {value}\r\n" for name, value in lines])
-        length = "" if status == HTTPStatus.NO_CONTENT else _length(body)
+        length = "" if status in _BODILESS else _length(body)
         self._head = f"{_start(status, fixed)}{own}{length}"
         self._text = body
         self._request: BaseRequest | None = None
@@ -58,7 +61,7 @@ class Written(web.StreamResponse):
         if request is None or request.transport is None:
             raise ConnectionResetError("the caller has gone")
         now = f"Date: {_date(int(time.time()))}\r\n{_connection(request)}\r\n"
-        head = (self._head + now).encode("ascii")
+        head = (self._head + now).encode()
         body = b"" if request.method == "HEAD" else self._text + data
         if len(body) <= _COPIED_BYTES:
             request.transport.write(head + body)
@@ -73,7 +76,7 @@ class Written(web.StreamResponse):
 def _start(status: int, fixed: Lines) -> str:
     known = [("Server", _SERVER), *fixed]
     lines = "".join([f"{name}: {value}\r\n" for name, value in known])
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}"
+    return f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n{lines}"
 
 
 def _length(body: bytes) -> str:

@@ -22,7 +22,7 @@ from edge_agent.engine.delivery import Delivery
 from edge_agent.engine.endings import Endings, Results
 from edge_agent.engine.fire import Fire, Fired, fire_trigger
 from edge_agent.engine.options import OptionsOf
-from edge_agent.engine.resolve import Resolver
+from edge_agent.engine.resolve import Resolver, Runnable
 from edge_agent.engine.runs import Runs
 from edge_agent.engine.waiting import Accepted, Waiting
 from edge_agent.model.activations import ActivationRecord
@@ -118,6 +118,10 @@ class Engine:
         return self._store.inbox.depth
 
     # -- invoke -----------------------------------------------------------------
+
+    def find(self, identity: Identity, name: FullName) -> Runnable:
+        """What `invoke` would run; raises as it does."""
+        return self._resolve(identity, name)
 
     async def invoke(
         self,

@@ -7,6 +7,7 @@ EdgeWhiskError
 │   │   ├── MalformedContent   400, contract A58
 │   │   └── MalformedQuery     400, contract A60
 │   ├── Unauthorized           401
+│   ├── Denied                 401, contract A21 and B63
 │   ├── Forbidden              403
 │   ├── NotFound               404
 │   ├── NoRoute                404, contract A62
@@ -83,6 +84,18 @@ class IllegalName(BadRequest):
 class Unauthorized(RequestError):
     status = 401
     cors = False
+
+
+class Denied(RequestError):
+    """A21, B63: a door that a subject's key alone does not open."""
+
+    status = 401
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(
+            text
+            or "Authentication is possible but has failed or not yet been provided."
+        )
 
 
 class Forbidden(RequestError):
