@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from aiohttp.web_request import BaseRequest
 from edge_agent.engine.catalog import Catalog
 from edge_agent.engine.engine import Engine
 from edge_agent.model.jobs import Identity
-from edge_agent.model.names import OWN_NAMESPACE, FullName
+from edge_agent.model.names import OWN_NAMESPACE, FullName, new_activation_id
 from edge_agent.settings import Settings
 from edge_agent.store.store import Store
 from edge_agent.telemetry.health import Health
@@ -90,7 +89,7 @@ def transaction_id(headers: Mapping[str, str]) -> str:
     given = headers.get(REQUEST_ID)
     if given and _may_be_used_again(given):
         return given
-    return os.urandom(16).hex()
+    return new_activation_id()
 
 
 def _may_be_used_again(given: str) -> bool:

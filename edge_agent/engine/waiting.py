@@ -48,13 +48,13 @@ class Waiting:
         self._row: InboxRow | None = None
         self._kept: asyncio.Future[None] | None = None
         self._record: ActivationRecord | None = None
-        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[None] = self._loop.create_future()
 
     async def wait(self, wait_ms: int) -> Accepted | ActivationRecord:
         running = self._engine.submit(self._job)
         running.add_done_callback(self._ended)
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(wait_ms / 1000, self._give_up)
+        timer = self._loop.call_later(wait_ms / 1000, self._give_up)
         try:
             await self._over
         finally:

@@ -14,6 +14,7 @@ import secrets
 import sqlite3
 import string
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge_agent.model.errors import SettingsError
@@ -32,8 +33,9 @@ class SubjectStore:
     def __init__(self, writer: Writer, node_key: bytes) -> None:
         self._writer = writer
         self._node_key = node_key
-        self._by_hash: dict[bytes, Identity] = {}
+        self._by_hash: dict[bytes, tuple[Identity, bytes]] = {}
         self._by_namespace: dict[str, Identity] = {}
+        self._former: dict[bytes, Identity] = {}
 
     def load(self, connection: sqlite3.Connection) -> None:
         for row in connection.execute(
@@ -50,14 +52,18 @@ class SubjectStore:
 
     def by_key(self, auth: bytes) -> Identity | None:
         """Who has the credentials `uuid:key`."""
-        digest = hashlib.sha256(auth).digest()
-        identity = self._by_hash.get(digest)
-        if identity is None:
+        known = self._by_hash.get(hashlib.sha256(auth).digest())
+        if known is None:
             return None
-        return identity if hmac.compare_digest(identity.auth.encode(), auth) else None
+        identity, right = known
+        return identity if hmac.compare_digest(right, auth) else None
 
     def by_namespace(self, namespace: str) -> Identity | None:
         return self._by_namespace.get(namespace)
+
+    @property
+    def keys(self) -> list[str]:
+        return [identity.auth for identity in self._by_namespace.values()]
 
     @property
     def namespaces(self) -> list[str]:
@@ -77,6 +83,23 @@ class SubjectStore:
         await self.put(identity)
         return identity
 
+    async def adopt(self, namespace: str, keys: Sequence[str]) -> None:
+        """Make the first of `keys` (`uuid:key`) the namespace's; the others open too.
+
+        Former keys are known as long as they are given: nothing of them is stored.
+        """
+        uid, _, key = keys[0].partition(":")
+        known = self._by_namespace.get(namespace)
+        if known is None or known.auth != keys[0]:
+            subject = namespace if known is None else known.subject
+            await self.put(
+                Identity(subject=subject, namespace=namespace, uuid=uid, key=key)
+            )
+        current = self._by_namespace[namespace]
+        for former in keys[1:]:
+            digest = hashlib.sha256(former.encode()).digest()
+            self._former[digest] = current
+
     async def put(self, identity: Identity) -> None:
         """Keep `identity`, in place of the namespace's former one."""
         await self._writer.execute(
@@ -87,7 +110,7 @@ class SubjectStore:
                     identity.uuid,
                     identity.subject,
                     identity.namespace,
-                    hashlib.sha256(identity.auth.encode()).digest(),
+                    _digest(identity),
                     _encrypt(self._node_key, identity.key),
                 ),
             ),
@@ -97,9 +120,13 @@ class SubjectStore:
     def _know(self, identity: Identity) -> None:
         before = self._by_namespace.get(identity.namespace)
         if before is not None:
-            self._by_hash.pop(hashlib.sha256(before.auth.encode()).digest(), None)
+            self._by_hash.pop(_digest(before), None)
         self._by_namespace[identity.namespace] = identity
-        self._by_hash[hashlib.sha256(identity.auth.encode()).digest()] = identity
+        self._by_hash[_digest(identity)] = identity, identity.auth.encode()
+
+
+def _digest(identity: Identity) -> bytes:
+    return hashlib.sha256(identity.auth.encode()).digest()
 
 
 def load_node_key(path: Path) -> bytes:

@@ -108,8 +108,11 @@ class Writer:
     @property
     def pending_bytes(self) -> int:
         """Bytes that wait for a commit, those under way included."""
-        flying = sum(batch.size_bytes for batch in self._in_flight or ())
-        return self._urgent.size_bytes + self._lazy.size_bytes + flying
+        waiting = self._urgent.size_bytes + self._lazy.size_bytes
+        if self._in_flight is None:
+            return waiting
+        urgent, lazy = self._in_flight
+        return waiting + urgent.size_bytes + lazy.size_bytes
 
     async def room(self, most_bytes: int) -> None:
         """Return when no more than `most_bytes` wait for a commit.
