@@ -1,9 +1,10 @@
 """The bridge: MQTT messages become invocations of actions somewhere in the fleet.
 
-It is the agent's own MQTT source with another sink. A message is acknowledged to the
-broker only after a node answered 202, that is, after the node has it on disk. It goes
-to the node with the least work for its slots; when that one is away, busy or without
-the action, to the next; when none takes it, it is offered again until one does.
+It is the agent's own MQTT source with another sink: `bridge_sink` for actions,
+`bridge_jobs` for map-reduce runs. A message is acknowledged to the broker only after a
+node has it on disk, or the run's first record is. Several bridges that share their
+subscriptions (`share`) divide the messages among them; what one does not acknowledge
+before it dies goes to another.
 """
 
 from __future__ import annotations
@@ -11,211 +12,53 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import platform
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
-import msgspec
-
-from controller.bridge_map import BridgeMap, Entry, check_map, read_map
-from controller.fleet.client import NO_RETRY, Client, OpenWhiskError
+from controller.bridge_jobs import JobDesk
+from controller.bridge_map import (
+    NAMESPACE,
+    BridgeMap,
+    Entry,
+    MapError,
+    check_map,
+    read_map,
+)
+from controller.bridge_page import serve_page
+from controller.bridge_sink import FleetSink, Host
+from controller.fleet.client import NO_RETRY, Client
+from controller.fleet.local_state import data_home
 from controller.fleet.target import Target
-from edge_agent.events.base import Event, Outgoing, Receipt, Subscription
-from edge_agent.events.mqtt import FEED, Mqtt, MqttSource
+from edge_agent.events.base import (
+    BuiltinError,
+    Event,
+    Outgoing,
+    Receipt,
+    Subscription,
+)
+from edge_agent.events.mqtt import FEED, Mqtt, MqttSource, Secrets
 
 __all__ = ["Bridge", "FleetSink", "check_map", "run_bridge"]
 
-#: Invocations posted at once, over all nodes.
-POSTS = 64
-#: A bound only: the broker holds back what is beyond the Receive Maximum.
-QUEUE_MOST = 10_000
-LOAD_EVERY_S = 1.0
-#: Of a host that does not tell; what upstream lets a namespace run is 30.
-UNTOLD_SLOTS = 16
 POST_TIMEOUT_S = 15.0
-#: The message itself is at fault; no node will ever take it.
-BAD_MESSAGE = frozenset({400, 413})
+SECRETS = "secrets"
 
 log = logging.getLogger(__name__)
 
 
-class Host(Protocol):
-    """What the bridge needs of a node's client."""
-
-    target: Target
-
-    async def post(self, name: str, payload: bytes) -> str: ...
-
-    async def edge(self, path: str) -> Any: ...
-
-
-@dataclass(slots=True, eq=False)
-class Node:
-    """A node as the bridge sees it; `work` is what it told, `posted` what we added."""
-
-    host: Host
-    away: bool = False
-    slots: int = UNTOLD_SLOTS
-    work: int = 0
-    posted: int = 0
-    in_flight: int = 0
-    accepted: int = 0
-    error: str | None = None
-
-    @property
-    def name(self) -> str:
-        return self.host.target.name or self.host.target.url
-
-    @property
-    def load(self) -> tuple[float, int]:
-        """Less is better; of equals the one that has had less."""
-        return (self.work + self.posted + self.in_flight) / self.slots, self.accepted
-
-    def health(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "away": self.away,
-            "slots": self.slots,
-            "work": self.work,
-            "in_flight": self.in_flight,
-            "accepted": self.accepted,
-            "error": self.error,
-        }
-
-
-@dataclass(slots=True, eq=False)
-class _Post:
-    event: Event
-    receipt: asyncio.Future[Receipt]
-
-
-class FleetSink:
-    """A `Sink` that spreads events over nodes; its workers run in `run`."""
-
-    def __init__(self, hosts: Sequence[Host], entries: Sequence[Entry]) -> None:
-        self.nodes = [Node(host) for host in hosts]
-        self._actions = {entry.id: entry.action for entry in entries}
-        self._posts: asyncio.Queue[_Post] = asyncio.Queue(QUEUE_MOST)
-        self.left_out = 0
-
-    def __call__(self, event: Event) -> asyncio.Future[Receipt]:
-        post = _Post(event, asyncio.get_running_loop().create_future())
-        try:
-            self._posts.put_nowait(post)
-        except asyncio.QueueFull:
-            post.receipt.set_result(Receipt.REFUSED)
-        return post.receipt
-
-    async def run(self) -> None:
-        """Post and watch the nodes' load, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for node in self.nodes:
-                group.create_task(self._watch(node), name=f"load of {node.name}")
-            for number in range(POSTS):
-                group.create_task(self._work(), name=f"bridge post {number}")
-
-    async def look(self, node: Node) -> None:
-        """Ask a node for its load; a host that has none to tell is up."""
-        try:
-            told = await node.host.edge("load")
-        except OpenWhiskError as error:
-            node.away = error.status == 0
-            node.error = str(error) if node.away else None
-            node.work = 0
-        else:
-            node.away, node.error = False, None
-            _read_load(node, told)
-        node.posted = 0
-
-    async def _watch(self, node: Node) -> None:
-        while True:
-            await self.look(node)
-            await asyncio.sleep(LOAD_EVERY_S)
-
-    async def _work(self) -> None:
-        while True:
-            post = await self._posts.get()
-            receipt = await self._place(post.event)
-            if not post.receipt.done():
-                post.receipt.set_result(receipt)
-
-    async def _place(self, event: Event) -> Receipt:
-        """Try the nodes that are there, the least loaded first."""
-        tried: set[int] = set()
-        while True:
-            here = [n for n in self.nodes if not n.away and id(n) not in tried]
-            if not here:
-                return Receipt.REFUSED
-            node = min(here, key=lambda one: one.load)
-            tried.add(id(node))
-            receipt = await self._post(node, event)
-            if receipt is not Receipt.REFUSED:
-                return receipt
-
-    async def _post(self, node: Node, event: Event) -> Receipt:
-        node.in_flight += 1
-        try:
-            await node.host.post(self._actions[event.subscription], event.payload)
-        except OpenWhiskError as error:
-            return self._refused(node, event, error)
-        finally:
-            node.in_flight -= 1
-        node.posted += 1
-        node.accepted += 1
-        return Receipt.KEPT
-
-    def _refused(self, node: Node, event: Event, error: OpenWhiskError) -> Receipt:
-        if error.status in BAD_MESSAGE:
-            self.left_out += 1
-            log.error("%s: left out, %s refuses it: %s", event.origin, node.name, error)
-            return Receipt.UNWANTED
-        if error.status == 0:
-            node.away = True  # until it tells its load again
-        if node.error != str(error):
-            log.warning("%s: %s", node.name, error)
-        node.error = str(error)
-        return Receipt.REFUSED
-
-
-class _Load(msgspec.Struct, frozen=True):
-    """What of `/edge/v1/load` is used here."""
-
-    slots: int = UNTOLD_SLOTS
-    running: int = 0
-    queue: int = 0
-    inbox: int = 0
-
-
-def _read_load(node: Node, told: Any) -> None:
-    try:
-        load = msgspec.convert(told, _Load)
-    except msgspec.ValidationError:  # not an agent of ours: its balancer knows
-        return
-    node.slots = max(1, load.slots)
-    node.work = load.running + load.queue + load.inbox
-
-
 class _MapState:
-    """`SourceState` of a mapping file: nothing to save, nothing to send."""
+    """`NotedState` of a mapping file: nothing to save, nothing to send."""
 
     def __init__(self, bridge_map: BridgeMap) -> None:
         self._map = bridge_map
         self._notes: dict[str, bytes] = {}
 
     def subscriptions(self, feed: str) -> list[Subscription]:
-        return [
-            Subscription(
-                id=entry.id,
-                namespace="bridge",
-                feed=feed,
-                config=dict(entry.parameters),
-            )
-            for entry in self._map.entries
-            if feed == FEED
-        ]
+        return [subscription_of(entry) for entry in self._map.entries if feed == FEED]
 
     async def save(self, subscription: Subscription) -> None:
         """The file is what is saved."""
@@ -237,32 +80,78 @@ class _MapState:
         return []
 
     def sent(self, outgoing_id: str) -> None:
-        """Nothing is published from here."""
+        """Results of runs are sent with a receipt of their own."""
+
+
+def subscription_of(entry: Entry) -> Subscription:
+    return Subscription(
+        id=entry.id, namespace=NAMESPACE, feed=FEED, config=dict(entry.parameters)
+    )
 
 
 class Bridge:
     """A mapping and the hosts it leads to, until `run` is cancelled."""
 
     def __init__(
-        self, bridge_map: BridgeMap, hosts: Sequence[Host], *, client_id: str
+        self,
+        bridge_map: BridgeMap,
+        hosts: Sequence[Host],
+        *,
+        client_id: str,
+        folder: Path,
+        secrets: Path | None = None,
     ) -> None:
+        """Store what it needs.
+
+        Args:
+            bridge_map: what goes where.
+            hosts: the nodes; at least one.
+            client_id: no other client's, and the same after a restart.
+            folder: where unfinished runs are kept.
+            secrets: the folder of secrets, if there is one.
+        """
         self._map = bridge_map
         self.sink = FleetSink(hosts, bridge_map.entries)
         self.source = MqttSource(
             Mqtt(broker=bridge_map.broker),
             _MapState(bridge_map),
-            self.sink,
-            client_id=bridge_map.client_id or client_id,
+            self._take,
+            client_id=client_id,
+            secrets=Secrets(secrets),
         )
+        targets = [host.target for host in hosts]
+        self.desk = JobDesk(folder, targets, publish=self.source.send)
 
     async def run(self, on_connected: Callable[[dict[str, Any]], None]) -> None:
         """Bridge; `on_connected` is called once, when all is subscribed."""
         await asyncio.gather(*map(self.sink.look, self.sink.nodes))
         async with asyncio.TaskGroup() as group:
             group.create_task(self.sink.run(), name="bridge sink")
+            group.create_task(self.desk.run(), name="bridge jobs")
             group.create_task(self.source.run(), name="bridge source")
             await self.source.wait_until_ready()
             on_connected(self.report())
+
+    def reload(self, bridge_map: BridgeMap) -> None:
+        """Follow another version of the file; entries that it still has go on."""
+        before, after = self.sink.entries, {one.id: one for one in bridge_map.entries}
+        self._map = bridge_map
+        # New ones first: what is between the two comes twice rather than not at all.
+        self.sink.entries = {**before, **after}
+        for name in after.keys() - before.keys():
+            try:
+                self.source.subscribe(subscription_of(after[name]))
+            except BuiltinError as error:
+                log.error("%s: %s", name, error)  # noqa: TRY400 the file's fault
+        for name in before.keys() - after.keys():
+            self.source.unsubscribe(name)
+        self.sink.entries = after
+
+    def _take(self, event: Event) -> asyncio.Future[Receipt]:
+        entry = self.sink.entries.get(event.subscription)
+        if entry is not None and entry.job is not None:
+            return self.desk.take(event, entry)
+        return self.sink(event)
 
     def report(self) -> dict[str, Any]:
         """The line of `edgectl bridge run --print-json`."""
@@ -279,11 +168,95 @@ class Bridge:
         }
 
     def health(self) -> dict[str, Any]:
+        """Healthy: connected to every broker, and a node is there."""
         return {
+            "healthy": self.source.ready and not all(n.away for n in self.sink.nodes),
             **self.source.health(),
             "nodes": [node.health() for node in self.sink.nodes],
+            "runs": self.desk.health(),
             "left_out": self.sink.left_out,
         }
+
+
+class _Place(NamedTuple):
+    """Who a bridge is, and where its folders are."""
+
+    client_id: str
+    runs: Path
+    secrets: Path
+
+
+class BridgeProcess:
+    """What `edgectl bridge run` runs: a bridge of a file, and its page."""
+
+    def __init__(
+        self,
+        map_file: Path,
+        targets: Sequence[Target],
+        *,
+        client_id: str | None = None,
+        listen: tuple[str, int] | None = None,
+    ) -> None:
+        self._file = map_file
+        self._targets = targets
+        self._client_id = client_id
+        self._listen = listen
+        self._stale = asyncio.Event()
+
+    async def run(self, on_connected: Callable[[dict[str, Any]], None]) -> None:
+        """Until cancelled.
+
+        Raises:
+            MapError: the file is wrong.
+        """
+        place = await asyncio.to_thread(self._place)
+        bridge_map = await asyncio.to_thread(read_map, self._file)
+        async with AsyncExitStack() as stack:
+            hosts = [
+                await stack.enter_async_context(
+                    Client(target, retry=NO_RETRY, timeout_s=POST_TIMEOUT_S)
+                )
+                for target in self._targets
+            ]
+            bridge = Bridge(
+                bridge_map,
+                hosts,
+                client_id=place.client_id,
+                folder=place.runs,
+                secrets=place.secrets,
+            )
+            page: dict[str, str] = {}
+            if self._listen is not None:
+                host, port = self._listen
+                serving = serve_page(bridge.health, host=host, port=port)
+                page["page"] = await stack.enter_async_context(serving)
+            reloading = asyncio.create_task(self._reload(bridge), name="bridge reload")
+            stack.callback(reloading.cancel)
+            await bridge.run(lambda report: on_connected({**report, **page}))
+
+    def _place(self) -> _Place:
+        client_id = self._client_id or _client_id(self._file)
+        return _Place(
+            client_id,
+            data_home(os.environ, Path.home()) / "bridge" / client_id,
+            self._file.absolute().parent / SECRETS,
+        )
+
+    def reload(self) -> None:
+        """Have the file read again; one that is wrong changes nothing."""
+        self._stale.set()
+
+    async def _reload(self, bridge: Bridge) -> None:
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            try:
+                bridge_map = await asyncio.to_thread(read_map, self._file)
+            except MapError as error:
+                log.error("not reloaded: %s", error)  # noqa: TRY400 the user's mistake
+                continue
+            bridge.reload(bridge_map)
+            log.info("reloaded %s: %d entries", self._file, len(bridge_map.entries))
 
 
 async def run_bridge(
@@ -301,16 +274,7 @@ async def run_bridge(
     Raises:
         MapError: the file is wrong.
     """
-    bridge_map = read_map(map_file)
-    async with AsyncExitStack() as stack:
-        hosts = [
-            await stack.enter_async_context(
-                Client(target, retry=NO_RETRY, timeout_s=POST_TIMEOUT_S)
-            )
-            for target in targets
-        ]
-        bridge = Bridge(bridge_map, hosts, client_id=_client_id(map_file))
-        await bridge.run(on_connected)
+    await BridgeProcess(map_file, targets).run(on_connected)
 
 
 def _client_id(map_file: Path) -> str:

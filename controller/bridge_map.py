@@ -1,39 +1,66 @@
 """The bridge's mapping file: which topic goes to which action. Pure.
 
-    broker: 192.168.1.10:1883     # 127.0.0.1:1883 when left out
-    username: bridge              # and password, where the broker wants them
-    client_id: hall-bridge        # must be no other client's
+    broker: 192.168.1.10:1883     # 127.0.0.1:1883 when left out; several: a failover
+    username: bridge              # and password, tls, will, ... as the MQTT feed has
+    password: {secret: mqtt}      # them; a secret is a file in secrets/ beside this one
+    share: hall                   # bridges with the same word share the messages
     entries:
-      - topic: sensors/+/temp     # a filter; + and # work
+      - topic: sensors/{room}/temp  # a filter; +, # and {name} work
         action: weather           # name, pkg/name or /namespace/[pkg/]name
         namespace: guest          # the key's own when left out
-        qos: 1                    # 0, 1 (the default); 2 is made 1
-        payload: auto             # json, text, base64, auto
+        route: {key: room}        # see `bridge_route`; least-load when left out
+        down: another             # or wait
+        qos: 1                    # and payload, retained, filter, projection, throttle,
+        payload: auto             # debounce, batch as the MQTT feed has them
       - topic: doors/#
         action: alarms/door
+      - topic: jobs/pi            # a map-reduce run instead of an action: see
+        job: pi.py                # `bridge_jobs`; the file is beside this one
+        settings: {points: 1e6}   # the message's own object goes over them
+        result: jobs/pi/result
 
-An action gets the message in the shape of `edge_agent.events.mapping`.
+An action gets the message in the shape of `edge_agent.events.payloads`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import yaml
 
-from edge_agent.events.base import ConfigError
-from edge_agent.events.mapping import Address, parse_config
+from controller.bridge_route import RoutePolicy, parse_route
+from edge_agent.events.mapping import (
+    CONNECTION_KEYS,
+    ConfigError,
+    Topic,
+    parse_config,
+)
 from edge_agent.model.errors import BuiltinError, EdgeWhiskError, IllegalName
 from edge_agent.model.names import OWN_NAMESPACE, FullName, check_namespace
 
 DEFAULT_BROKER = "127.0.0.1:1883"
-TOP_KEYS = ("broker", "username", "password", "client_id", "entries")
+NAMESPACE = "bridge"
+TOP_KEYS = (*CONNECTION_KEYS, "share", "entries")
 #: What an entry says about its action; the rest is about its subscription.
-ACTION_KEYS = ("action", "namespace")
-ENTRY_KEYS = (*ACTION_KEYS, "topic", "qos", "payload")
+ACTION_KEYS = ("action", "namespace", "route", "down")
+JOB_KEYS = ("job", "settings", "result")
+FEED_KEYS = (
+    "topic",
+    "qos",
+    "payload",
+    "retained",
+    "filter",
+    "projection",
+    "throttle",
+    "debounce",
+    "batch",
+)
+RUN_FIELD = "{run}"
 
 
 class MapError(EdgeWhiskError):
@@ -47,12 +74,26 @@ class MapError(EdgeWhiskError):
 
 
 @dataclass(frozen=True, slots=True)
+class JobOf:
+    """What an entry starts instead of an action; `result` is a topic."""
+
+    path: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    result: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One mapping: `parameters` are those of a subscription."""
+    """One mapping: `parameters` are those of a subscription.
+
+    The same entry has the same `id` in another version of the file.
+    """
 
     id: str
-    action: str
     parameters: Mapping[str, Any]
+    action: str = ""
+    route: RoutePolicy = RoutePolicy()  # noqa: RUF009 frozen
+    job: JobOf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +101,6 @@ class BridgeMap:
     """A checked file."""
 
     broker: str
-    client_id: str | None
     entries: tuple[Entry, ...]
 
 
@@ -83,11 +123,16 @@ def read_map(file: Path) -> BridgeMap:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise MapError(str(file), [f"cannot be read: {error}"]) from error
-    return parse_map(text, file=str(file))
+    bridge_map = parse_map(text, file=str(file), folder=file.absolute().parent)
+    jobs = [entry.job.path for entry in bridge_map.entries if entry.job is not None]
+    missing = [f"job: there is no file {path}" for path in jobs if not path.is_file()]
+    if missing:
+        raise MapError(str(file), missing)
+    return bridge_map
 
 
-def parse_map(text: str, *, file: str = "map") -> BridgeMap:
-    """Check the text of a file.
+def parse_map(text: str, *, file: str = "map", folder: Path | None = None) -> BridgeMap:
+    """Check the text of a file; jobs are looked for in `folder`.
 
     Raises:
         MapError: with all that is wrong.
@@ -100,13 +145,13 @@ def parse_map(text: str, *, file: str = "map") -> BridgeMap:
         raise MapError(file, ["expected keys such as broker and entries"])
     problems: list[str] = []
     shared = _shared(document, problems)
-    entries = _entries(document.get("entries"), shared, problems)
+    reader = _Reader(shared, document.get("share"), folder or Path())
+    entries = _entries(document.get("entries"), reader, problems)
     if problems:
         raise MapError(file, problems)
+    broker = shared["broker"]
     return BridgeMap(
-        broker=str(document.get("broker", DEFAULT_BROKER)),
-        client_id=document.get("client_id"),
-        entries=tuple(entries),
+        broker if isinstance(broker, str) else ",".join(broker), tuple(entries)
     )
 
 
@@ -116,40 +161,110 @@ def _shared(document: Mapping[Any, Any], problems: list[str]) -> dict[str, Any]:
         if key not in TOP_KEYS:
             known = ", ".join(TOP_KEYS)
             problems.append(f"{key}: is not known here; known are {known}")
-    client_id = document.get("client_id", "x")
-    if not isinstance(client_id, str) or not client_id:
-        problems.append(f"client_id: expected text, got {client_id!r}")
+    share = document.get("share", "x")
+    if not isinstance(share, str) or not share or set(share) & set("+#/"):
+        problems.append(f"share: expected a word, got {share!r}")
+    found = {key: document[key] for key in CONNECTION_KEYS if key in document}
+    found.setdefault("broker", DEFAULT_BROKER)
     try:
-        Address.parse(document.get("broker", DEFAULT_BROKER))
-    except ConfigError as error:
+        _check_feed({**found, "topic": "a"})
+    except BuiltinError as error:
         problems.append(str(error))
-    return {k: document[k] for k in ("username", "password") if k in document}
+    return found
 
 
-def _entries(given: Any, shared: Mapping[str, Any], problems: list[str]) -> list[Entry]:
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """What an entry has from around it."""
+
+    shared: Mapping[str, Any]
+    share: Any
+    folder: Path
+
+    def read(self, given: Any) -> Entry:
+        if not isinstance(given, Mapping):
+            raise BuiltinError(f"expected topic and action, got {given!r}")
+        runs_job = "job" in given
+        _check_keys(given, (*(JOB_KEYS if runs_job else ACTION_KEYS), *FEED_KEYS))
+        parameters = self._parameters(given)
+        name = _digest(given, self.shared, self.share)
+        if runs_job:
+            return Entry(name, parameters, job=_job(given, self.folder))
+        route = parse_route(given)
+        return Entry(name, parameters, action=_action(given), route=route)
+
+    def _parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        own = {k: v for k, v in given.items() if k in FEED_KEYS}
+        topic = own.get("topic")
+        if isinstance(self.share, str) and isinstance(topic, str):
+            if topic.startswith("$share/"):
+                raise ConfigError("topic", "has a share already, as the file does")
+            own["topic"] = f"$share/{self.share}/{topic}"
+        parameters = {**self.shared, **own}
+        _check_feed(parameters)
+        return parameters
+
+
+def _check_feed(parameters: Mapping[str, Any]) -> None:
+    parse_config(parameters, namespace=NAMESPACE, own={"broker": DEFAULT_BROKER})
+
+
+def _entries(given: Any, reader: _Reader, problems: list[str]) -> list[Entry]:
     if not isinstance(given, list) or not given:
         problems.append("entries: expected a list with at least one topic and action")
         return []
-    entries = []
+    entries: dict[str, Entry] = {}
     for place, one in enumerate(given, 1):
         try:
-            entries.append(_entry(one, shared, place))
+            entry = reader.read(one)
         except (BuiltinError, IllegalName) as error:
             problems.append(f"entry {place}: {error}")
-    return entries
+            continue
+        if entry.id in entries:
+            problems.append(f"entry {place}: is there twice")
+        entries[entry.id] = entry
+    return list(entries.values())
 
 
-def _entry(given: Any, shared: Mapping[str, Any], place: int) -> Entry:
-    if not isinstance(given, Mapping):
-        raise BuiltinError(f"expected topic and action, got {given!r}")
+def _check_keys(given: Mapping[Any, Any], known: tuple[str, ...]) -> None:
     for key in given:
-        if key not in ENTRY_KEYS:
-            known = ", ".join(ENTRY_KEYS)
-            raise ConfigError(str(key), f"is not known here; known are {known}")
-    own = {k: v for k, v in given.items() if k not in ACTION_KEYS}
-    parameters = {**shared, **own}
-    parse_config(parameters, namespace="bridge", own={"broker": DEFAULT_BROKER})
-    return Entry(f"bridge/{place}", _action(given), parameters)
+        if key not in known:
+            text = ", ".join(known)
+            raise ConfigError(str(key), f"is not known here; known are {text}")
+
+
+def _digest(given: Mapping[str, Any], shared: Mapping[str, Any], share: Any) -> str:
+    text = msgspec.json.encode([given, shared, share], order="deterministic")
+    return f"{NAMESPACE}/{hashlib.sha256(text).hexdigest()[:12]}"
+
+
+def _job(given: Mapping[str, Any], folder: Path) -> JobOf:
+    job, result = given["job"], given.get("result")
+    if not isinstance(job, str) or not job:
+        raise ConfigError("job", f"expected a job file, got {job!r}")
+    if result is not None:
+        if not isinstance(result, str):
+            raise ConfigError("result", f"expected a topic, got {result!r}")
+        Topic(result.replace(RUN_FIELD, "x"))
+    settings = given.get("settings", {})
+    if not isinstance(settings, Mapping):
+        raise ConfigError("settings", f"expected names and values, got {settings!r}")
+    return JobOf(folder / job, settings_text(settings), result)
+
+
+def settings_text(given: Mapping[Any, Any]) -> dict[str, str]:
+    """Values as `--set` has them.
+
+    Raises:
+        ConfigError: a value is neither text nor a number.
+    """
+    found = {}
+    for key, value in given.items():
+        if not isinstance(value, str | int | float):
+            problem = f"expected text or a number, got {value!r}"
+            raise ConfigError(f"settings.{key}", problem)
+        found[str(key)] = str(value).lower() if type(value) is bool else str(value)
+    return found
 
 
 def _action(given: Mapping[str, Any]) -> str:

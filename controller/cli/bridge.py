@@ -32,8 +32,18 @@ async def run(
         bool,
         typer.Option("--print-json", help="One JSON line once all is subscribed."),
     ] = False,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Serve /health and /metrics; port 0: any."
+        ),
+    ] = None,
+    client_id: Annotated[
+        str | None,
+        typer.Option(help="Of two bridges on one machine: each its own."),
+    ] = None,
 ) -> None:
-    """Invoke an action for each message, on the least loaded node, until SIGTERM.
+    """Invoke an action for each message until SIGTERM; SIGHUP reads FILE again.
 
     A message is acknowledged to the broker only after a node has it on its disk.
     """
@@ -41,10 +51,13 @@ async def run(
     import logging
     import signal
 
-    from controller.bridge import run_bridge
+    from controller.bridge import BridgeProcess
 
     targets = call.chosen().targets
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    process = BridgeProcess(
+        map_file, targets, client_id=client_id, listen=_address(listen)
+    )
 
     def connected(report: dict[str, Any]) -> None:
         if print_json or call.out.json:
@@ -56,8 +69,10 @@ async def run(
         for one in report.get("refused") or ():
             call.out.warn(f"the broker refuses {one['topic']}: {one['why']}")
 
-    bridging = asyncio.ensure_future(run_bridge(map_file, targets, connected))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, bridging.cancel)
+    bridging = asyncio.ensure_future(process.run(connected))
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, bridging.cancel)
+    loop.add_signal_handler(signal.SIGHUP, process.reload)
     try:
         await bridging
     except asyncio.CancelledError:
@@ -65,6 +80,15 @@ async def run(
         if task is not None and task.cancelling():
             raise  # Ctrl-C, not SIGTERM
     call.out.say("stopped")
+
+
+def _address(text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise typer.BadParameter(f"expected HOST:PORT, got {text!r}")
+    return host.strip("[]"), int(port)
 
 
 @app.command("check")

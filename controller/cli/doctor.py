@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,11 +100,24 @@ def problems_of(report: dict[str, Any]) -> tuple[str, ...]:
         found.append(f"the store fails: {store['failure']}")
     if not report.get("kinds"):
         found.append("no runtime: apt-get install python3 nodejs")
-    brokers = (report.get("mqtt") or {}).get("brokers") or ()
-    found += [
-        f"broker {b.get('broker')}: {b['error']}" for b in brokers if b.get("error")
-    ]
+    for broker in (report.get("mqtt") or {}).get("brokers") or ():
+        found += [f"broker {broker.get('broker')}: {one}" for one in _of_broker(broker)]
     return tuple(found)
+
+
+def _of_broker(broker: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with one connection of a node."""
+    if broker.get("error"):
+        yield str(broker["error"])
+    dropped = broker.get("dropped_by_broker")
+    if dropped:
+        yield (
+            f"has dropped {dropped} messages since it started: "
+            "set max_queued_messages 0 and a byte limit in mosquitto.conf"
+        )
+    for one in broker.get("subscriptions") or ():
+        if one.get("refusal"):
+            yield f"refuses to subscribe {one.get('topic')}: {one['refusal']}"
 
 
 def _row(finding: Finding) -> tuple[str, ...]:

@@ -31,20 +31,24 @@ from edge_agent.events.base import ConfigError
 from edge_agent.events.identity import BrokerIdentity, parse_identity
 from edge_agent.events.pace import Pace, parse_pace
 from edge_agent.events.payloads import Encoding, trigger_payload
-from edge_agent.events.shape import Shape, parse_named_topic, parse_shape
-from edge_agent.events.topics import TopicFilter
+from edge_agent.events.shape import Expression, Shape, parse_named_topic, parse_shape
+from edge_agent.events.topics import Topic, TopicFilter
 
 __all__ = [
+    "CONNECTION_KEYS",
     "Address",
     "BrokerIdentity",
     "ConfigError",
     "Encoding",
+    "Expression",
     "MqttConfig",
     "Retained",
+    "Topic",
     "parse_config",
     "trigger_payload",
 ]
 
+CONNECTION_KEYS = identity.KEYS
 HIGHEST_QOS = 2
 PLAIN = Shape()
 AT_ONCE = Pace()

@@ -89,6 +89,15 @@ def test_a_fault_of_ours_is_owned() -> None:
         ({"kinds": ["a"], "store": {"failure": "disk full"}}, 1),
         ({"kinds": ["a"], "mqtt": {"brokers": [{"broker": "b", "error": "e"}]}}, 1),
         ({"kinds": ["a"], "mqtt": {"brokers": [{"broker": "b", "error": None}]}}, 0),
+        ({"kinds": ["a"], "mqtt": {"brokers": [{"dropped_by_broker": 7}]}}, 1),
+        ({"kinds": ["a"], "mqtt": {"brokers": [{"dropped_by_broker": 0}]}}, 0),
+        (
+            {
+                "kinds": ["a"],
+                "mqtt": {"brokers": [{"subscriptions": [{"refusal": "no"}]}]},
+            },
+            1,
+        ),
     ],
 )
 def test_the_doctor_finds_what_a_report_shows(
