@@ -15,8 +15,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from aiohttp import web
-
 from edge_agent.adapters import (
     NodeResults,
     NodeSink,
@@ -29,6 +27,8 @@ from edge_agent.engine.catalog import Catalog
 from edge_agent.engine.engine import Engine
 from edge_agent.events.feed import MqttPackage
 from edge_agent.events.mqtt import MqttSource
+from edge_agent.keys import read_keys
+from edge_agent.listening import Certificate, check_keys, listen, stop_listening
 from edge_agent.model.errors import SettingsError
 from edge_agent.model.names import SYSTEM_NAMESPACE
 from edge_agent.pool.pool import Pool
@@ -37,6 +37,7 @@ from edge_agent.sandbox.process import ProcessFactory
 from edge_agent.senses import Senses
 from edge_agent.settings import Settings
 from edge_agent.store.store import Store
+from edge_agent.systemd import inherited_sockets
 from edge_agent.telemetry.log import ActivationLog
 from edge_agent.telemetry.stream import ActivationStream
 
@@ -51,6 +52,8 @@ class Node:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._tasks: list[asyncio.Task[None]] = []
+        tls = settings.server.tls
+        self._certificate = None if tls is None else Certificate(tls)
         self.facts: dict[str, Any] = {}
 
     async def __aenter__(self) -> Self:
@@ -72,11 +75,25 @@ class Node:
         for task in done - {waiting}:
             task.result()
 
+    def reload(self) -> None:
+        """Take the certificate that is in its files now; a wrong one is only logged."""
+        if self._certificate is None:
+            return
+        try:
+            self._certificate.load()
+            log.info("the certificate was read again")
+        except SettingsError as error:
+            log.error("%s; the former certificate stays", error)  # noqa: TRY400 it says all
+
     async def _build(self, stack: AsyncExitStack) -> None:
         """Each part is undone in the reverse order: see the module."""
         settings = self._settings
+        if self._certificate is not None:
+            self._certificate.load()
         folder = Path.cwd() / settings.data_dir
         store = await stack.enter_async_context(Store(folder, settings.store))
+        for namespace, keys in read_keys(settings.keys_file).items():
+            await store.subjects.adopt(namespace, keys)
         guest = await store.subjects.ensure(settings.namespace)
         system = await store.subjects.ensure(SYSTEM_NAMESPACE)
         factory = await stack.enter_async_context(_sandboxes(settings))
@@ -113,18 +130,22 @@ class Node:
         stack.push_async_callback(engine.stop)
         stack.callback(source.stop_taking)
         stack.callback(senses.stop_taking)
-        url = await _listen(runner, settings)
-        stack.push_async_callback(_stop_listening, runner)
-        pool.api_host = url
+        check_keys(settings.server, store.subjects.keys)
+        served = await listen(
+            runner, settings.server, inherited_sockets(os.environ), self._certificate
+        )
+        stack.push_async_callback(stop_listening, runner)
+        pool.api_host = served.url
         engine.start_delivery()
         self.facts = {
-            "url": url,
+            "url": served.url,
+            **({"tls_url": served.tls_url} if served.tls_url else {}),
             "key": guest.auth,
             "system_key": system.auth,
             "pid": os.getpid(),
             "data": str(folder),
         }
-        log.info("serving %s, isolation %s", url, factory.level)
+        log.info("serving %s, isolation %s", served, factory.level)
 
     async def _start_pool(
         self, stack: AsyncExitStack, store: Store, factory: ProcessFactory
@@ -203,23 +224,3 @@ async def _sandboxes(settings: Settings) -> AsyncIterator[ProcessFactory]:
         yield factory
     finally:
         await factory.close()
-
-
-async def _listen(runner: web.ServerRunner, settings: Settings) -> str:
-    """Bind, and return the URL: with port 0 only the system knows it before."""
-    server = settings.server
-    site = web.TCPSite(runner, server.host, server.port)
-    try:
-        await site.start()
-    except OSError as error:
-        raise SettingsError(
-            f"server.port: cannot listen on {server.host}:{server.port}: "
-            f"{error.strerror}; name another port, or 0 for any"
-        ) from error
-    host, port = runner.addresses[0][:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-async def _stop_listening(runner: web.ServerRunner) -> None:
-    for site in list(runner.sites):
-        await site.stop()

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import gc
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from edge_agent.app import Node
 from edge_agent.model.errors import SettingsError
 from edge_agent.sandbox.probe import probe_kernel
 from edge_agent.settings import Settings, load_settings
+from edge_agent.systemd import Manager
 from edge_agent.telemetry.log import set_up_logging
 
 LEVELS = ("rlimits", "namespaces", "full")
@@ -83,7 +85,10 @@ async def _serve(settings: Settings, *, print_json: bool) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with Node(settings) as node:
+    manager = Manager(os.environ)
+    async with manager.watched(), Node(settings) as node:
+        loop.add_signal_handler(signal.SIGHUP, node.reload)
+        manager.tell("READY=1")
         if print_json:
             sys.stdout.write(json.dumps(node.facts) + "\n")
             sys.stdout.flush()
@@ -91,6 +96,7 @@ async def _serve(settings: Settings, *, print_json: bool) -> int:
         gc.collect()
         gc.freeze()
         await node.serve_until(stop)
+        manager.tell("STOPPING=1")
     return EXIT_DONE
 
 

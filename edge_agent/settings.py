@@ -2,7 +2,7 @@
 
 Units are in the names. Every error names the key: `pool.memory_mb: Expected int >= 1`.
 The command line may override `server.host`, `server.port` and `data_dir`; secrets come
-from the data folder, never from here.
+from the data folder or `keys_file`, never from here.
 """
 
 from __future__ import annotations
@@ -26,11 +26,29 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of a table of the file: unknown keys are errors."""
 
 
+class ServerTls(Section, frozen=True, kw_only=True):
+    """A second, https listener: PEM files, read at start and on SIGHUP.
+
+    `host` "" is every address.
+    """
+
+    certificate: str
+    key: str
+    host: str = ""
+    port: Port = 443
+
+
 class Server(Section, frozen=True, kw_only=True):
-    """Where the API listens. Port 0 lets the system choose; 3233 is OpenWhisk's."""
+    """Where the API listens. Port 0 lets the system choose; 3233 is OpenWhisk's.
+
+    `allow_public_key`: upstream's well-known key is refused on other addresses than
+    the loopback's unless this is set.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 3233
+    tls: ServerTls | None = None
+    allow_public_key: bool = False
     request_timeout_s: Seconds = 65.0
     body_bytes: Positive = 50 << 20
     stop_timeout_s: Seconds = 20.0
@@ -148,11 +166,17 @@ class Logging(Section, frozen=True, kw_only=True):
 
 
 class Settings(Section, frozen=True, kw_only=True):
-    """The whole tree; a table of the file for each field."""
+    """The whole tree; a table of the file for each field.
+
+    `keys_file` gives namespaces their keys: JSON, `{"guest": ["uuid:key", ...]}`, the
+    first is the key, the others are former ones that still open. Without it the node
+    makes its own.
+    """
 
     node: str = ""
     data_dir: str = "/var/lib/edgewhisk"
     namespace: str = "guest"
+    keys_file: str = ""
     server: Server = Server()
     pool: Pool = Pool()
     sandbox: Sandboxing = Sandboxing()

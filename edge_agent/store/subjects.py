@@ -35,7 +35,6 @@ class SubjectStore:
         self._node_key = node_key
         self._by_hash: dict[bytes, tuple[Identity, bytes]] = {}
         self._by_namespace: dict[str, Identity] = {}
-        self._former: dict[bytes, Identity] = {}
 
     def load(self, connection: sqlite3.Connection) -> None:
         for row in connection.execute(
@@ -96,9 +95,8 @@ class SubjectStore:
                 Identity(subject=subject, namespace=namespace, uuid=uid, key=key)
             )
         current = self._by_namespace[namespace]
-        for former in keys[1:]:
-            digest = hashlib.sha256(former.encode()).digest()
-            self._former[digest] = current
+        for former in map(str.encode, keys[1:]):
+            self._by_hash[hashlib.sha256(former).digest()] = current, former
 
     async def put(self, identity: Identity) -> None:
         """Keep `identity`, in place of the namespace's former one."""
