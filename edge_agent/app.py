@@ -28,7 +28,13 @@ from edge_agent.engine.engine import Engine
 from edge_agent.events.feed import MqttPackage
 from edge_agent.events.mqtt import MqttSource
 from edge_agent.keys import read_keys
-from edge_agent.listening import Certificate, check_keys, listen, stop_listening
+from edge_agent.listening import (
+    Certificate,
+    Listening,
+    check_keys,
+    listen,
+    stop_listening,
+)
 from edge_agent.model.errors import SettingsError
 from edge_agent.model.names import SYSTEM_NAMESPACE
 from edge_agent.pool.pool import Pool
@@ -94,8 +100,8 @@ class Node:
         store = await stack.enter_async_context(Store(folder, settings.store))
         for namespace, keys in read_keys(settings.keys_file).items():
             await store.subjects.adopt(namespace, keys)
-        guest = await store.subjects.ensure(settings.namespace)
-        system = await store.subjects.ensure(SYSTEM_NAMESPACE)
+        for namespace in (settings.namespace, SYSTEM_NAMESPACE):
+            await store.subjects.ensure(namespace)
         factory = await stack.enter_async_context(_sandboxes(settings))
         pool = await self._start_pool(stack, store, factory)
         source, senses, engine, stream = self._make_engine(store, pool)
@@ -137,14 +143,7 @@ class Node:
         stack.push_async_callback(stop_listening, runner)
         pool.api_host = served.url
         engine.start_delivery()
-        self.facts = {
-            "url": served.url,
-            **({"tls_url": served.tls_url} if served.tls_url else {}),
-            "key": guest.auth,
-            "system_key": system.auth,
-            "pid": os.getpid(),
-            "data": str(folder),
-        }
+        self.facts = _facts(served, store, settings.namespace, folder)
         log.info("serving %s, isolation %s", served, factory.level)
 
     async def _start_pool(
@@ -224,3 +223,19 @@ async def _sandboxes(settings: Settings) -> AsyncIterator[ProcessFactory]:
         yield factory
     finally:
         await factory.close()
+
+
+def _facts(
+    served: Listening, store: Store, namespace: str, folder: Path
+) -> dict[str, Any]:
+    """What --print-json says."""
+    guest = store.subjects.by_namespace(namespace)
+    system = store.subjects.by_namespace(SYSTEM_NAMESPACE)
+    return {
+        "url": served.url,
+        **({"tls_url": served.tls_url} if served.tls_url else {}),
+        "key": guest and guest.auth,
+        "system_key": system and system.auth,
+        "pid": os.getpid(),
+        "data": str(folder),
+    }
