@@ -155,9 +155,9 @@ def answer(status, text):
         import json  # noqa: PLC0415
 
         line = f"{status}{json.dumps(json.loads(text))}\n".encode()
-    view = memoryview(line)
-    while view:
-        view = view[posix.write(ANSWERS, view) :]
+    sent = posix.write(ANSWERS, line)
+    while sent < len(line):
+        sent += posix.write(ANSWERS, memoryview(line)[sent:])
 
 
 def answer_error(text):
@@ -309,13 +309,10 @@ def leave_out_of_memory():
 def run(main, line):
     request = loads(line.decode())
     arguments = request.pop("value", {})
-    put_environment(
-        {
-            "__OW_" + key.upper(): value
-            for key, value in request.items()
-            if isinstance(value, str)
-        }
-    )
+    # Most variables are the same for every activation of a sandbox.
+    fresh = [(key, value) for key, value in request.items() if TOLD.get(key) != value]
+    TOLD.update(fresh)
+    put_environment({f"__OW_{k.upper()}": v for k, v in fresh if type(v) is str})
     try:
         result = main(arguments)
     except MemoryError:
@@ -390,6 +387,7 @@ def prepare():
 
 FOLDER, LIMITS, *PATHS = sys.argv[1:]
 PID = posix.getpid()
+TOLD = {}
 # Run as a script we are `__main__`, where the user's pickles must not look.
 prepare()
 user_main = initialise()
