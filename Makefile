@@ -66,11 +66,12 @@ $(BIN)/python:
 	  { echo "error: the venv module is missing: sudo apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 
-# amqtt is the broker of the demo where mosquitto is not installed.
+# amqtt is the broker of the demo where mosquitto is not installed; gpiozero has the
+# mock pins of `make demo ARGS=--gpio`.
 $(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what the demo needs into $(VENV)"
 	@$(PIP) install --use-pep517 -c constraints.txt -e '.[agent,controller,loadtests]' \
-	  $$(PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || echo amqtt)
+	  gpiozero $$(PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || echo amqtt)
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python

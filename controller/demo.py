@@ -94,7 +94,7 @@ def run_demo(options: DemoOptions, show: Show) -> DemoReport:
     started = time.monotonic()
     fleet = LocalFleet(options.directory, say=show.say, records=RECORDS)
     claim(fleet)
-    with _ending(fleet, keep=options.keep, show=show) as interrupts:
+    with ending(fleet, keep=options.keep, show=show) as interrupts:
         show.step(1, "three nodes and a broker on this machine")
         stage = Stage.of(fleet.up(NODES).state, fleet.directory)
         show.ok(f"{stage.names} serve, {stage.broker_text}")
@@ -221,7 +221,7 @@ def claim(fleet: LocalFleet) -> None:
 
 
 @contextmanager
-def _ending(fleet: LocalFleet, *, keep: bool, show: Show) -> Iterator[Interrupts]:
+def ending(fleet: LocalFleet, *, keep: bool, show: Show) -> Iterator[Interrupts]:
     """Stop everything at the end, unless it went well and is to be kept."""
     well = False
     with interruptible_once() as interrupts:

@@ -87,7 +87,7 @@ class LocalFleet:
     """The fleet in one folder.
 
     `say` is told what a person should know; `records` is how many activations each
-    node keeps (None: its own default).
+    node keeps (None: its own default); `mock_pins` gives them GPIO without a board.
     """
 
     def __init__(
@@ -96,8 +96,10 @@ class LocalFleet:
         *,
         say: Say = lambda _: None,
         records: int | None = None,
+        mock_pins: bool = False,
     ) -> None:
         self.directory = directory.absolute()
+        self._mock_pins = mock_pins
         self._records = records
         self._say = say
         self._state = LocalState()
@@ -229,6 +231,7 @@ class LocalFleet:
                 level=level,
                 broker=None if broker is None else broker.port,
                 records=self._records,
+                mock_pins=self._mock_pins,
             )
         )
         port = node.port if same_port or local_broker.is_free(node.port) else 0

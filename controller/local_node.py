@@ -18,7 +18,12 @@ POOL_MB = 1024
 
 
 def node_settings(
-    name: str, *, level: str, broker: int | None, records: int | None = None
+    name: str,
+    *,
+    level: str,
+    broker: int | None,
+    records: int | None = None,
+    mock_pins: bool = False,
 ) -> str:
     """The TOML of one node; `broker` is a port, `records` how many are kept."""
     lines = [f"node = {json.dumps(name)}", ""]
@@ -28,6 +33,8 @@ def node_settings(
         lines += ["[store]", f"records = {records}", ""]
     if broker is not None:
         lines += ["[mqtt]", f"broker = {json.dumps(f'{HOST}:{broker}')}", ""]
+    if mock_pins:
+        lines += ["[gpio]", 'pin_factory = "mock"', ""]
     python = _python()
     if python is not None:
         lines += ["[runtimes.python]", f"interpreter = {json.dumps(python)}", ""]

@@ -13,8 +13,10 @@ from controller.cli.errors import Failed, InputError
 from controller.cli.output import Output
 
 if TYPE_CHECKING:
+    from controller.demo import DemoOptions
     from controller.demo_report import DemoReport
 
+GPIO_STEPS = 3
 FAST_POINTS, FAST_READINGS = "2e7", 200
 LEAST_POINTS = 1_000
 
@@ -33,6 +35,9 @@ def demo(
     ] = None,
     fast: Annotated[
         bool, typer.Option("--fast", help="Fewer readings, fewer points.")
+    ] = False,
+    gpio: Annotated[
+        bool, typer.Option("--gpio", help="Instead: a mock button and a mock lamp.")
     ] = False,
     directory: Annotated[
         Path | None,
@@ -59,11 +64,34 @@ def demo(
         points=_points(points or (FAST_POINTS if fast else "2e8")),
         readings=FAST_READINGS if fast else None,
     )
+    if gpio:
+        _run_gpio(out, options)
+        return
     with DemoShow(out) as show:
         report = run_demo(options, show)
     _tell(out, report)
     if report.lost:
         raise Failed(f"{report.lost} messages were lost; logs: {report.directory}")
+
+
+def _run_gpio(out: Output, options: DemoOptions) -> None:
+    from controller.cli.demo_show import DemoShow
+    from controller.demo_gpio import run_gpio_demo
+
+    with DemoShow(out, steps=GPIO_STEPS) as show:
+        report = run_gpio_demo(options, show)
+    if out.json:
+        out.document(report.as_json())
+    else:
+        out.ok(report.sentence)
+    if not report.kept:
+        out.ok("everything is stopped")
+        return
+    out.say("it still runs; try:")
+    out.say(f"  export EDGEWHISK_LOCAL_DIR={report.directory}")
+    out.say("  edgectl action invoke /whisk.system/gpio/mock -p pin 17 -p level 0")
+    out.say("  edgectl action invoke /whisk.system/gpio/read -p pin 27 --result")
+    out.say("  edgectl local down")
 
 
 def _points(text: str) -> int:

@@ -27,8 +27,9 @@ _BOLD = "\x1b[1m"
 class DemoShow:
     """The `Show` of `controller.demo`; leave it and nothing is drawn any more."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: Output, *, steps: int = STEPS) -> None:
         self._out = out
+        self._steps = steps
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -40,7 +41,7 @@ class DemoShow:
     def step(self, number: int, title: str) -> None:
         if number > 1 and on_terminal(sys.stderr):
             talk("", "")
-        talk(f"{number}/{STEPS}  {title}", "", colour=_BOLD)
+        talk(f"{number}/{self._steps}  {title}", "", colour=_BOLD)
 
     def say(self, text: str) -> None:
         self._out.say(text)

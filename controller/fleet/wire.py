@@ -14,6 +14,7 @@ from msgspec import UNSET, Raw, UnsetType
 from edge_agent.model.activations import Response
 from edge_agent.model.entities import (
     ActionLimits,
+    Binding,
     Entity,
     Exec,
     KeyValue,
@@ -44,6 +45,7 @@ class TriggerBody(Wire, frozen=True, kw_only=True):
 
 
 class PackageBody(Wire, frozen=True, kw_only=True):
+    binding: Binding | UnsetType = UNSET
     parameters: list[KeyValue] | UnsetType = UNSET
     annotations: list[KeyValue] | UnsetType = UNSET
     publish: bool | UnsetType = UNSET

@@ -15,7 +15,7 @@ from edge_agent.events.gpio_board import Board
 from edge_agent.events.gpio_drive import Drives
 from edge_agent.events.gpio_inputs import KINDS as INPUTS
 from edge_agent.events.gpio_inputs import InputConfig, parse_input
-from edge_agent.events.gpio_options import pin, read_pins
+from edge_agent.events.gpio_options import pin, read_pins, whole
 from edge_agent.events.gpio_outputs import KINDS as OUTPUTS
 from edge_agent.events.gpio_outputs import parse_output
 from edge_agent.events.gpio_pins import Holder, PinConflict, Pins, places
@@ -26,6 +26,8 @@ from edge_agent.model.names import FullName
 
 #: How many values a sensor that averages gathers for one `read`.
 READ_LENGTH = 3
+#: How long the pins' one thread may be kept by a list of levels.
+MOCK_MOST_MS = 5_000
 _PIN = {"name": "pin", "description": "As 17 or GPIO17; see the device for others"}
 _INPUT = {"name": "device", "description": f"One of {', '.join(INPUTS)}"}
 _OUTPUT = {"name": "device", "description": f"One of {', '.join(OUTPUTS)}"}
@@ -56,6 +58,7 @@ ANNOTATIONS: Mapping[str, Mapping[str, Any]] = {
             {"name": "value", "description": "What the device takes"},
             {"name": "pattern", "description": "blink or pulse"},
             {"name": "count", "description": "How often; for ever by default"},
+            {"name": "output", "description": "All but the value in one: for rules"},
         ],
         "sampleInput": {"device": "led", "pin": 27, "value": True},
     },
@@ -73,7 +76,8 @@ ANNOTATIONS: Mapping[str, Mapping[str, Any]] = {
         "description": "Drive a mock input pin, or read a mock pin's level",
         "parameters": [
             {"name": "pin", "required": True},
-            {"name": "level", "description": "0 or 1; left out to read"},
+            {"name": "level", "description": "0, 1, or a list; left out to read"},
+            {"name": "every_ms", "description": "Between the levels of a list"},
         ],
         "sampleInput": {"pin": 17, "level": 0},
     },
@@ -114,7 +118,7 @@ class GpioPackage:
         Raises:
             BuiltinError: wrong arguments, a pin held by another, or no GPIO.
         """
-        config = parse_output(_own(arguments))
+        config = parse_output(_output(_own(arguments)))
         key = _key(identity, config.pins.values())
         text = f"action write of {identity.namespace} ({config.device})"
         was_held = self._holds(key)
@@ -182,10 +186,16 @@ class GpioPackage:
             BuiltinError: there is no such pin or level.
         """
         number = read_pins(arguments, ("pin",))["pin"]
-        level = arguments.get("level")
-        if level not in (None, 0, 1):
-            raise ConfigError("level", f"expected 0 or 1, got {level!r}")
-        return await self._board.call(lambda board: _drive(board, number, level))
+        levels = arguments.get("level", [])
+        levels = levels if isinstance(levels, list) else [levels]
+        if any(level not in (0, 1) for level in levels):
+            raise ConfigError("level", f"expected 0, 1 or a list of them: {levels!r}")
+        every_ms = whole(0, 1000)("every_ms", arguments.get("every_ms", 0))
+        if every_ms * len(levels) > MOCK_MOST_MS:
+            raise ConfigError("level", f"would take longer than {MOCK_MOST_MS} ms")
+        return await self._board.call(
+            lambda board: _drive(board, number, levels, every_ms / 1000)
+        )
 
     # --- for the lifecycle ----------------------------------------------------------
 
@@ -239,6 +249,20 @@ def _own(arguments: Arguments) -> Config:
     return {k: v for k, v in arguments.items() if not k.startswith("__ow_")}
 
 
+def _output(given: Config) -> Config:
+    """With `output`, the device is in there and only the value may be an event's.
+
+    So a package bound with `output` can be a rule's action: what the trigger was fired
+    with has a device and pins of its own.
+    """
+    output = given.get("output")
+    if output is None:
+        return given
+    if not isinstance(output, dict):
+        raise ConfigError("output", f"expected an object, got {output!r}")
+    return {"value": given.get("value"), **output}
+
+
 def _key(identity: Identity, pins: Any) -> str:
     return f"{identity.namespace}|{','.join(places(sorted(pins)))}"
 
@@ -264,10 +288,13 @@ def _read(board: Board, config: InputConfig) -> float:
         device.close()
 
 
-def _drive(board: Board, number: int, level: Any) -> dict[str, Any]:
+def _drive(
+    board: Board, number: int, levels: list[int], every_s: float
+) -> dict[str, Any]:
     mock = board.factory.pin(number)
-    if level is not None and mock.function != "input":
+    if levels and mock.function != "input":
         raise BuiltinError(f"GPIO{number} is an output: nobody can press it")
-    if level is not None:
+    for place, level in enumerate(levels):
+        time.sleep(every_s if place else 0)
         (mock.drive_high if level else mock.drive_low)()
     return {"pin": number, "level": mock.state, "function": mock.function}

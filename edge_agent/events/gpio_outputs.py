@@ -11,7 +11,9 @@
 
 `pattern` is `blink` (`on_ms`, `off_ms`; with PWM also `fade_in_ms`, `fade_out_ms`) or
 `pulse` (`fade_in_ms`, `fade_out_ms`), `count` times or for ever. The device stays open
-with what it was set to, until `close`, another write or the end of the agent.
+with what it was set to, until `close`, another write or the end of the agent. All of
+it but the value may come in one object, `output`: then the action can be a rule's, and
+the value the event's.
 """
 
 from __future__ import annotations

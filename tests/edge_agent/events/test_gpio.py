@@ -64,8 +64,7 @@ class Bench:
         return await self.package.close(who, given)
 
     async def drive(self, pin: int, *levels: int) -> None:
-        for level in levels:
-            await self.package.mock(GUEST, {"pin": pin, "level": level})
+        await self.package.mock(GUEST, {"pin": pin, "level": list(levels)})
 
     async def level(self, pin: int) -> Any:
         return (await self.package.mock(GUEST, {"pin": pin}))["level"]
@@ -409,6 +408,19 @@ async def test_patterns_run_by_themselves_and_end(bench: Bench) -> None:
 
     assert [state.state for state in pin.states].count(True) == 3
     assert await bench.level(6) == 0
+
+
+async def test_an_event_sets_the_output_that_was_bound(bench: Bench) -> None:
+    event = {"device": "button", "pins": [17], "event": "pressed", "time": 1.5}
+    lamp = {"device": "led", "pin": 27}
+    for value in (1, 0, 1):
+        await bench.write(**event, value=value, output=lamp)
+        assert await bench.level(27) == value
+    await bench.write(**event, value=1, output={**lamp, "value": False})
+
+    assert await bench.level(27) == 0
+    with pytest.raises(BuiltinError, match="output: expected an object"):
+        await bench.write(output=27, value=1)
 
 
 async def test_a_held_output_can_be_read_and_is_no_other_device(bench: Bench) -> None:
