@@ -92,7 +92,10 @@ class NodeSink:
         except Unavailable:
             receipt.set_result(Receipt.REFUSED)
         else:
-            done.add_done_callback(lambda kept: receipt.set_result(_receipt(kept)))
+            if done.done():  # no active rule: nothing goes to disk
+                receipt.set_result(_receipt(done))
+            else:
+                done.add_done_callback(lambda kept: receipt.set_result(_receipt(kept)))
         return receipt
 
     @staticmethod

@@ -267,6 +267,12 @@ async def test_a_channel_of_an_adc_is_sampled(bench: Bench) -> None:
     events = await bench.events(2)
     payload = msgspec.json.decode(bench.sink.events[1].payload)
 
+    converter.values[3] = 1023
+    held = await bench.read(device="adc", channel=2)
+    free = await bench.read(device="adc", channel=3)
+
+    assert held["value"] == pytest.approx(100 / 1023, abs=0.01)
+    assert free["value"] == pytest.approx(1, abs=0.01)
     assert [event for event, _ in events] == ["above", "below"]
     assert (payload["channel"], payload["pins"]) == (2, [])
 
