@@ -16,11 +16,13 @@ from typer.core import TyperGroup
 from controller.cli import (
     action,
     activation,
+    apply,
     bench,
     bridge,
     demo,
     deploy,
     doctor,
+    fleet,
     local,
     mapreduce,
     on,
@@ -41,7 +43,8 @@ _OPERATE = "Operate"
 DEBUG = "--debug"
 #: As `edgectl --help` shows them.
 _ORDER = ["demo", "local", "action", "trigger", "rule", "package", "activation"]
-_ORDER += ["on", "bridge", "pi", "mapreduce", "bench", "deploy", "doctor", "target"]
+_ORDER += ["on", "bridge", "pi", "mapreduce", "bench", "fleet", "deploy", "apply"]
+_ORDER += ["doctor", "target"]
 
 
 class Edgectl(TyperGroup):
@@ -121,6 +124,8 @@ app.add_typer(bridge.app, name="bridge", rich_help_panel=_USE)
 app.add_typer(mapreduce.app, name="mapreduce", rich_help_panel=_COMPUTE)
 app.command("pi", rich_help_panel=_COMPUTE)(mapreduce.pi)
 app.add_typer(bench.app, name="bench", rich_help_panel=_COMPUTE)
+app.add_typer(fleet.app, name="fleet", rich_help_panel=_OPERATE)
 app.command("deploy", rich_help_panel=_OPERATE)(deploy.deploy)
+app.command("apply", rich_help_panel=_OPERATE)(apply.apply)
 app.command("doctor", rich_help_panel=_OPERATE)(doctor.doctor)
 app.command("target", rich_help_panel=_OPERATE)(target.target)

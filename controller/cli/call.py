@@ -15,13 +15,14 @@ import inspect
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from controller.cli.output import Output
+from controller.fleet.inventory_place import inventory_place
 from controller.fleet.target import Choice, Chosen, choose
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ Fleet = Annotated[
     Path | None,
     typer.Option(
         "--fleet",
+        "-i",
         metavar="INVENTORY",
         help="Every node of an Ansible inventory.",
         rich_help_panel=_TARGET,
@@ -94,6 +96,14 @@ class Call:
     def chosen(self) -> Chosen:
         """The targets; see `controller.fleet.target` for the order."""
         return choose(self.choice, environ=os.environ, home=Path.home())
+
+    def of_fleet(self) -> Call:
+        """This call, about the inventory where no other target is asked for."""
+        given = self.choice
+        place = inventory_place(None, os.environ, Path.home())
+        if given.fleet or given.dir or given.url or not place.exists():
+            return self
+        return replace(self, choice=replace(given, fleet=place))
 
     @asynccontextmanager
     async def clients(self, **options: Any) -> AsyncIterator[list[Client]]:

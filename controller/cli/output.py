@@ -39,6 +39,10 @@ class Output:
     def warn(self, text: str) -> None:
         talk("warning: ", text, colour=_YELLOW)
 
+    def error(self, text: str) -> None:
+        """What failed, where the rest goes on; the exit code is the caller's."""
+        complain(text)
+
     def hint(self, text: str) -> None:
         """What to do next; only for a person."""
         if on_terminal(sys.stderr):

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from controller.fleet.inventory import YAML_ENDINGS
-from controller.fleet.inventory_form import InventoryError, check_yaml
+from controller.fleet.inventory_form import check_yaml
+from controller.fleet.inventory_place import InventoryError
 
 CHECK_TIMEOUT_S = 60
 

@@ -24,20 +24,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controller.fleet.inventory_form import (
-    ENCRYPTED,
-    InventoryError,
-    check_yaml,
-    load_yaml,
-)
+from controller.fleet.inventory_form import ENCRYPTED, check_yaml, load_yaml
 from controller.fleet.inventory_groups import Groups, Host
+from controller.fleet.inventory_place import InventoryError
 
-__all__ = ["InventoryError", "InventoryNode", "inventory_place", "read_inventory"]
+__all__ = ["InventoryError", "InventoryNode", "read_inventory"]
 
 DEFAULT_PORT = 3233
-#: The one documented place, below the user's home.
-PLACE = ".config/edgewhisk/inventory.yaml"
-VARIABLE = "EDGEWHISK_INVENTORY"
 YAML_ENDINGS = {".yaml", ".yml"}
 #: The variables a node is made of.
 OURS = (
@@ -62,14 +55,6 @@ class InventoryNode:
     system_key: str | None = field(default=None, repr=False)
     insecure: bool = False
     groups: tuple[str, ...] = ()
-
-
-def inventory_place(given: Path | None, environ: Mapping[str, str], home: Path) -> Path:
-    """`given`, else `$EDGEWHISK_INVENTORY`, else `~/.config/edgewhisk/...`."""
-    if given is not None:
-        return given
-    named = environ.get(VARIABLE)
-    return Path(named).expanduser() if named else home / PLACE
 
 
 def read_inventory(path: Path) -> list[InventoryNode]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from controller.fleet.inventory_form import InventoryError
+from controller.fleet.inventory_place import InventoryError
 
 TIMEOUT_S = 60
 _HOST = re.compile(r"^(\S+) \| (?:SUCCESS|CHANGED) => \{$", re.MULTILINE)

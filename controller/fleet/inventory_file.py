@@ -24,8 +24,9 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from controller.fleet.inventory import YAML_ENDINGS
-from controller.fleet.inventory_form import InventoryError, check_yaml
+from controller.fleet.inventory_form import check_yaml
 from controller.fleet.inventory_groups import ALL, UNGROUPED, expand
+from controller.fleet.inventory_place import InventoryError
 from controller.fleet.private import write_private
 
 FIRST = """\

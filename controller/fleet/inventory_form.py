@@ -8,19 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
-from edge_agent.model.errors import EdgeWhiskError
+from controller.fleet.inventory_place import InventoryError
 
 PARTS_OF_GROUP = ("hosts", "vars", "children")
-
-
-class InventoryError(EdgeWhiskError):
-    """The inventory cannot be used; the text is one line with file, place and fix."""
-
-    exit_code: ClassVar[int] = 2
 
 
 class Encrypted:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controller.fleet.inventory_form import ENCRYPTED, InventoryError, load_yaml
+from controller.fleet.inventory_form import ENCRYPTED, load_yaml
+from controller.fleet.inventory_place import InventoryError
 
 ALL = "all"
 UNGROUPED = "ungrouped"

@@ -8,6 +8,7 @@ The first of these that is given names the target, and nothing after it is looke
 4. `OPENWHISK_APIHOST` and `OPENWHISK_AUTH`
 5. `WSK_CONFIG_FILE`, else `~/.wskprops`, when it has an `APIHOST`
 6. the local fleet that is up
+7. the inventory of `edgectl fleet` (`$EDGEWHISK_INVENTORY` or its usual place)
 
 Nothing here talks to a network; everything is given as a value, so it can be tested.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from controller.fleet.inventory import InventoryError, read_inventory
+from controller.fleet.inventory_place import InventoryError, inventory_place
 from controller.fleet.local_state import local_dir, read_state
 from edge_agent.model.errors import EdgeWhiskError
 from edge_agent.model.names import OWN_NAMESPACE
@@ -68,10 +69,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The targets, at least one, and where they come from (for people)."""
+    """The targets, at least one, and where they come from (for people).
+
+    `source` is the inventory's path or the local fleet's folder.
+    """
 
     targets: tuple[Target, ...]
     origin: str
+    source: Path | None = None
 
 
 def basic(key: str) -> str:
@@ -106,11 +111,13 @@ def _first(choice: Choice, environ: Mapping[str, str], home: Path) -> Chosen:
         _from_environment(environ, choice.auth)
         or _from_properties(environ, home, choice.auth)
         or _from_running(environ, home)
+        or _from_usual_inventory(environ, home, choice.auth)
     )
     if found is None:
         raise TargetError(
             "no target: give --target URL --auth KEY, --fleet INVENTORY or --dir DIR,"
             " set OPENWHISK_APIHOST and OPENWHISK_AUTH,"
+            " make an inventory with `edgectl fleet init`,"
             " or start a fleet here with `edgectl local up`"
         )
     return found
@@ -127,6 +134,8 @@ def _named(chosen: Chosen, node: str | None) -> tuple[Target, ...]:
 
 
 def _from_inventory(path: Path, auth: str | None) -> Chosen:
+    from controller.fleet.inventory import read_inventory  # noqa: PLC0415 imports YAML
+
     try:
         nodes = read_inventory(path)
     except InventoryError as error:
@@ -147,7 +156,7 @@ def _from_inventory(path: Path, auth: str | None) -> Chosen:
                 system_key=node.system_key,
             )
         )
-    return Chosen(tuple(targets), f"inventory {path}")
+    return Chosen(tuple(targets), f"inventory {path}", path)
 
 
 def _from_local(directory: Path) -> Chosen:
@@ -167,7 +176,7 @@ def _from_local(directory: Path) -> Chosen:
             f"the local fleet in {directory} is down; start it with"
             f" `edgectl local up --dir {directory}`"
         )
-    return Chosen(targets, f"local fleet {directory}")
+    return Chosen(targets, f"local fleet {directory}", directory)
 
 
 def _from_running(environ: Mapping[str, str], home: Path) -> Chosen | None:
@@ -176,6 +185,13 @@ def _from_running(environ: Mapping[str, str], home: Path) -> Chosen | None:
     if state is None or not any(node.runs for node in state.nodes):
         return None
     return _from_local(directory)
+
+
+def _from_usual_inventory(
+    environ: Mapping[str, str], home: Path, auth: str | None
+) -> Chosen | None:
+    place = inventory_place(None, environ, home)
+    return _from_inventory(place, auth) if place.exists() else None
 
 
 def _from_url(url: str, key: str | None) -> Chosen:

@@ -10,12 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.fleet.inventory import (
-    InventoryError,
-    inventory_place,
-    read_hosts,
-    read_inventory,
-)
+from controller.fleet.inventory import read_hosts, read_inventory
+from controller.fleet.inventory_place import InventoryError, inventory_place
 
 
 def nodes(tmp_path: Path, text: str) -> dict[str, str]:
@@ -161,9 +157,9 @@ def test_variables_and_groups_are_those_that_ansible_says(tmp_path: Path) -> Non
     for host in ("gateway", "ax", "bx", "cx"):
         theirs[host]["x"] = "{{ y }}"  # Ansible shows {"__ansible_unsafe": ...}
     assert ours == theirs
-    for host in read_hosts(path):
-        direct = {g for g, body in said.items() if host.name in body.get("hosts", ())}
-        assert direct <= set(host.groups)
+    for found in read_hosts(path):
+        direct = {g for g, body in said.items() if found.name in body.get("hosts", ())}
+        assert direct <= set(found.groups)
 
 
 @pytest.mark.timeout(60)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from controller.fleet.inventory import read_hosts
 from controller.fleet.inventory_file import InventoryFile, new_inventory
-from controller.fleet.inventory_form import InventoryError
+from controller.fleet.inventory_place import InventoryError
 
 NAMES = ("attic", "cellar", "shed", "barn")
 STEPS = st.sampled_from((2, 3, 4))

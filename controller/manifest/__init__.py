@@ -1,0 +1,1 @@
+"""Manifests: what every node of a fleet is to have, and how it gets there."""
