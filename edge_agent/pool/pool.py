@@ -24,10 +24,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from edge_agent.model.activations import Response
 from edge_agent.model.errors import Unavailable
 from edge_agent.model.jobs import Finished, Job
+from edge_agent.model.soon import Soon
 from edge_agent.pool import policy
 from edge_agent.pool.keeper import Keeper
 from edge_agent.pool.lifecycle import Event, State
@@ -141,7 +143,7 @@ class Pool:
 
     async def run(self) -> None:
         """Own the background tasks, expire idle sandboxes, prewarm; until cancelled."""
-        self._new_future = asyncio.get_running_loop().create_future
+        self._new_future = partial(Soon, loop=asyncio.get_running_loop())
         self._open = True
         await self._tasks.own(self._keep_up())
 
@@ -276,16 +278,18 @@ class Pool:
             self._sandboxes.rest(proxy)
         else:
             self._keeper.remove(proxy, Event.FAIL)
-        if waiting is not None and not waiting.future.done():
-            if unread and not waiting.put_back:
+        if unread and waiting is not None and not waiting.put_back:
+            if not waiting.future.done():
                 self._put_back(waiting)
-            else:
-                waiting.future.set_result(finished)
+            waiting = None
         if self._sandboxes.used_mb > self._sandboxes.memory_mb:
             self._shrink()
         if self._queue.jobs:
             self._serve_queue()
         self._tell()
+        # Last: whoever is told may submit the next job at once.
+        if waiting is not None and not waiting.future.done():
+            waiting.future.set_result(finished)
 
     def job_failed(self, waiting: Waiting, response: Response) -> None:
         """A job that was bound to a sandbox could not be run."""

@@ -21,6 +21,7 @@ from functools import partial
 import msgspec
 
 from edge_agent.model.activations import Cause, Gone, Said
+from edge_agent.model.soon import Soon
 from edge_agent.sandbox.answers import AnswerReader, Misbehaviour
 from edge_agent.sandbox.base import InitRequest, Ran, RunRequest, SandboxSpec
 from edge_agent.sandbox.hold import Hold
@@ -77,7 +78,7 @@ class ProcessSandbox:
         self._on_destroyed = on_destroyed
         self._answers = AnswerReader(response_limit)
         self._logs = LogCollector()
-        self._waiting: asyncio.Future[Ran] | None = None
+        self._waiting: Soon[Ran] | None = None
         self._unsent = memoryview(b"")
         self._deadline = self._timer_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -131,10 +132,11 @@ class ProcessSandbox:
     def _ask(
         self, line: bytes, timeout_s: float, logs_bytes: int
     ) -> asyncio.Future[Ran]:
-        future: asyncio.Future[Ran] = self._loop.create_future()
         if self._dying or self.exited.done():
-            future.set_result(Ran(Gone(Cause.EXITED)))
-            return future
+            gone: asyncio.Future[Ran] = self._loop.create_future()
+            gone.set_result(Ran(Gone(Cause.EXITED)))
+            return gone
+        future: Soon[Ran] = Soon(loop=self._loop)
         self._waiting = future
         self._logs.start(logs_bytes)
         self._deadline = self._loop.time() + timeout_s
