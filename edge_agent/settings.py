@@ -7,6 +7,7 @@ from the data folder or `keys_file`, never from here.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -54,10 +55,20 @@ class Server(Section, frozen=True, kw_only=True):
     stop_timeout_s: Seconds = 20.0
 
 
-class Pool(Section, frozen=True, kw_only=True):
-    """How many sandboxes: the sum of their declared memory stays within memory_mb."""
+def half_of_memory_mb() -> int:
+    """Half of this machine's memory, in steps of a standard sandbox: 512 to 8192 MB."""
+    total_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    return min(max(total_mb // 2 // 256 * 256, 512), 8192)
 
-    memory_mb: Positive = 2048
+
+class Pool(Section, frozen=True, kw_only=True):
+    """How many sandboxes: the sum of their declared memory stays within memory_mb.
+
+    Without a setting that is half of the machine's memory; what sandboxes declare is a
+    bound, and most use a small part of it.
+    """
+
+    memory_mb: Positive = msgspec.field(default_factory=half_of_memory_mb)
     idle_s: Seconds = 600.0
     queue_jobs: Positive = 4096
     queue_bytes: Positive = 64 << 20
