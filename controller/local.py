@@ -34,8 +34,10 @@ from controller.fleet.local_state import (
     read_state,
     write_state,
 )
+from controller.fleet.pki import CA, FOLDER
 from controller.fleet.process import POLL_S, Process, ended, spawn, stop, uninterrupted
 from controller.local_node import (
+    HOST,
     environment,
     last_line,
     node_command,
@@ -74,6 +76,7 @@ class _Ready(msgspec.Struct, frozen=True):
     url: str
     key: str
     system_key: str
+    tls_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +107,20 @@ class LocalFleet:
         self._say = say
         self._state = LocalState()
 
-    def up(self, nodes: int | None = None, *, broker: bool = True) -> Up:
+    def up(
+        self, nodes: int | None = None, *, broker: bool = True, tls: bool = False
+    ) -> Up:
         """Start what is not up: the nodes there are, or `nodes` when that is more.
+
+        With `tls` the nodes that it starts speak https too, as they do from then on.
 
         Raises:
             LocalError: something did not start; what this call started is down again.
         """
         with self._locked():
             names = self._names(nodes)
+            if tls or self._state.ca:
+                self._certify(names)
             wanted = [n for n in names if not self._node(n).runs]
             new_broker = broker and not (self._state.broker and self._state.broker.runs)
             with self._undone_on_failure():
@@ -202,6 +211,15 @@ class LocalFleet:
             stop(started, timeout_s=STOP_TIMEOUT_S)
             raise
 
+    def _certify(self, names: Sequence[str]) -> None:
+        # cryptography costs 40 ms that a fleet without https need not pay.
+        from controller.deploy.authority import open_authority  # noqa: PLC0415
+
+        with open_authority(self.directory / FOLDER) as authority:
+            for name in names:
+                authority.issue(name, [name, "localhost", HOST])
+        self._save(ca=str(self.directory / FOLDER / CA))
+
     # --- nodes --------------------------------------------------------------------
 
     def _start_nodes(self, names: Sequence[str], *, same_port: bool = False) -> None:
@@ -232,6 +250,7 @@ class LocalFleet:
                 broker=None if broker is None else broker.port,
                 records=self._records,
                 mock_pins=self._mock_pins,
+                pki=self.directory / FOLDER if self._state.ca else None,
             )
         )
         port = node.port if same_port or local_broker.is_free(node.port) else 0
@@ -252,7 +271,7 @@ class LocalFleet:
                 raise LocalError(f"{node.name} {what}: {last_line(Path(node.log))}")
             time.sleep(POLL_S)
         ready = msgspec.json.decode(text, type=_Ready)
-        return replace(node, url=ready.url, key=ready.key, system_key=ready.system_key)
+        return replace(node, **msgspec.structs.asdict(ready))
 
     # --- the broker ---------------------------------------------------------------
 
@@ -330,4 +349,4 @@ def _processes(state: LocalState) -> list[Process]:
 
 
 def _own_paths(directory: Path, names: Sequence[str]) -> list[Path]:
-    return [directory / name for name in (*names, BROKER)]
+    return [directory / name for name in (*names, BROKER, FOLDER)]

@@ -24,9 +24,18 @@ def node_settings(
     broker: int | None,
     records: int | None = None,
     mock_pins: bool = False,
+    pki: Path | None = None,
 ) -> str:
-    """The TOML of one node; `broker` is a port, `records` how many are kept."""
+    """The TOML of one node.
+
+    `broker` is a port, `records` how many are kept, `pki` where its certificate is.
+    """
     lines = [f"node = {json.dumps(name)}", ""]
+    if pki is not None:
+        certificate, key = pki / f"{name}.pem", pki / f"{name}.key"
+        lines += ["[server.tls]", f"certificate = {json.dumps(str(certificate))}"]
+        lines += [f"key = {json.dumps(str(key))}"]
+        lines += [f"host = {json.dumps(HOST)}", "port = 0", ""]
     lines += ["[pool]", f"memory_mb = {POOL_MB}", ""]
     lines += ["[sandbox]", f"minimum_level = {json.dumps(level)}", ""]
     if records is not None:

@@ -33,7 +33,7 @@ EXTRAS = {
     "locust": "loadtests",
     "gevent": "loadtests",
     "amqtt": "dev",
-    "cryptography": "agent",
+    "cryptography": "controller",
     "uvloop": "agent",
 }
 

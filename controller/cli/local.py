@@ -43,18 +43,25 @@ def up(
     broker: Annotated[
         bool, typer.Option("--broker/--no-broker", help="With an MQTT broker.")
     ] = True,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="Nodes speak https as well, with an own authority."),
+    ] = False,
 ) -> None:
     """Start a fleet: its nodes, each a process of its own, and an MQTT broker.
 
     What is up already stays as it is. Every other command finds this fleet by itself.
     """
     fleet = _fleet(out, directory)
-    done = fleet.up(nodes, broker=broker)
+    done = fleet.up(nodes, broker=broker, tls=tls)
     state = done.state
     word = "is up" if done.changed else "is up already"
     out.ok(f"the fleet in {fleet.directory} {word}: {_parts(state)}")
     document = _document(fleet, state, with_state=False)
     out.table(_COLUMNS, _rows(state), document=document)
+    if state.ca:
+        urls = ", ".join(node.tls_url for node in state.nodes if node.tls_url)
+        out.say(f"https: {urls or 'after a restart'} (authority: {state.ca})")
     out.hint("try: edgectl action list      stop it: edgectl local down")
 
 
@@ -136,6 +143,7 @@ def _document(
         {
             "name": node.name,
             "url": node.url,
+            **({"tls_url": node.tls_url} if node.tls_url else {}),
             "key": node.key,
             "system_key": node.system_key,
             "pid": _pid(node),
@@ -147,7 +155,8 @@ def _document(
     ]
     broker = state.broker
     told = broker and {"host": broker.host, "port": broker.port, **stated(broker)}
-    return {"dir": str(fleet.directory), "nodes": nodes, "broker": told}
+    ca = {"ca": state.ca} if state.ca else {}
+    return {"dir": str(fleet.directory), "nodes": nodes, "broker": told, **ca}
 
 
 def _rows(state: LocalState) -> list[tuple[str, ...]]:

@@ -25,6 +25,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from controller.fleet.pki import ssl_for
 from controller.fleet.retry import NO_RETRY, Retry
 from controller.fleet.target import Target, basic
 from controller.fleet.transport import (
@@ -89,7 +90,10 @@ class Client:
 
     async def __aenter__(self) -> Self:
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections),
+            connector=aiohttp.TCPConnector(
+                limit=self._connections,
+                ssl=ssl_for(ca=self.target.ca, insecure=self.target.insecure),
+            ),
             timeout=aiohttp.ClientTimeout(
                 total=self._timeout_s, sock_connect=CONNECT_TIMEOUT_S
             ),

@@ -3,9 +3,9 @@
 A host is a node when its address is known:
 
     edge_agent_url         the whole address, or
-    edge_agent_scheme      http (default) or https
+    edge_agent_scheme      https where the fleet has an authority, else http
     edge_agent_address     default: ansible_host, else the host's name
-    edge_agent_port        default: 3233
+    edge_agent_port        default: 3233, with https edge_agent_tls_port or 443
 
 with `edge_agent_key` (the namespace's), `edge_agent_system_key` and
 `edge_agent_insecure`; `edgectl deploy` keeps keys in `host_vars/HOST/` beside it.
@@ -27,10 +27,12 @@ from typing import Any
 from controller.fleet.inventory_form import ENCRYPTED, check_yaml, load_yaml
 from controller.fleet.inventory_groups import Groups, Host
 from controller.fleet.inventory_place import InventoryError
+from controller.fleet.pki import find_ca
 
 __all__ = ["InventoryError", "InventoryNode", "read_inventory"]
 
 DEFAULT_PORT = 3233
+DEFAULT_TLS_PORT = 443
 YAML_ENDINGS = {".yaml", ".yml"}
 #: The variables a node is made of.
 OURS = (
@@ -41,6 +43,8 @@ OURS = (
     "edge_agent_key",
     "edge_agent_system_key",
     "edge_agent_insecure",
+    "edge_agent_tls",
+    "edge_agent_tls_port",
     "ansible_host",
 )
 _REFERENCE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
@@ -54,6 +58,7 @@ class InventoryNode:
     key: str | None = field(default=None, repr=False)
     system_key: str | None = field(default=None, repr=False)
     insecure: bool = False
+    ca: Path | None = None
     groups: tuple[str, ...] = ()
 
 
@@ -128,6 +133,7 @@ def _node(host: Host, path: Path) -> InventoryNode:
     return InventoryNode(
         name=host.name,
         url=str(variables.get("edge_agent_url") or _url(host.name, variables, path)),
+        ca=find_ca(path),
         key=_text(variables, "edge_agent_key"),
         system_key=_text(variables, "edge_agent_system_key"),
         insecure=variables.get("edge_agent_insecure") is True,
@@ -136,11 +142,14 @@ def _node(host: Host, path: Path) -> InventoryNode:
 
 
 def _url(name: str, variables: Mapping[str, Any], path: Path) -> str:
-    scheme = variables.get("edge_agent_scheme", "http")
+    tls = find_ca(path) is not None and variables.get("edge_agent_tls") is not False
+    scheme = variables.get("edge_agent_scheme", "https" if tls else "http")
     address = str(
         variables.get("edge_agent_address") or variables.get("ansible_host") or name
     )
     port = variables.get("edge_agent_port", DEFAULT_PORT)
+    if tls and "edge_agent_scheme" not in variables:
+        port = variables.get("edge_agent_tls_port", DEFAULT_TLS_PORT)
     if isinstance(port, str) and port.isdigit():
         port = int(port)
     if scheme not in {"http", "https"} or not isinstance(port, int):

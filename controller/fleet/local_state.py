@@ -32,6 +32,7 @@ class LocalNode(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     log: str
     url: str = ""
+    tls_url: str = ""
     key: str = ""
     system_key: str = ""
     process: Process | None = None
@@ -59,6 +60,9 @@ class LocalBroker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LocalState(msgspec.Struct, frozen=True, kw_only=True):
+    """`ca`: the file of the authority, for a fleet with https."""
+
+    ca: str = ""
     nodes: list[LocalNode] = []
     broker: LocalBroker | None = None
 

@@ -39,7 +39,8 @@ class Target:
     """One OpenWhisk API host with a key (`uuid:key`).
 
     `url` has a scheme and no path. `system_key` opens `/edge/v1/node` and is known
-    for local fleets and inventories only. `insecure` takes any certificate.
+    for local fleets and inventories only. `insecure` takes any certificate; `ca` is a
+    file with an authority to trust beside the system's.
     """
 
     url: str
@@ -48,6 +49,7 @@ class Target:
     insecure: bool = False
     system_key: str | None = field(default=None, repr=False)
     namespace: str = OWN_NAMESPACE
+    ca: Path | None = None
 
     @property
     def authorization(self) -> str:
@@ -154,6 +156,7 @@ def _from_inventory(path: Path, auth: str | None) -> Chosen:
                 name=node.name,
                 insecure=node.insecure,
                 system_key=node.system_key,
+                ca=node.ca,
             )
         )
     return Chosen(tuple(targets), f"inventory {path}", path)

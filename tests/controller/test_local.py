@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -207,3 +208,19 @@ def test_ctrl_c_while_it_starts_leaves_no_process(
         assert up.returncode in {130, -signal.SIGINT}, said
     assert not any(node.runs for node in fleet.status().nodes)
     assert not (broker := fleet.status().broker) or not broker.runs
+
+
+@pytest.mark.timeout(60)
+def test_with_tls_the_nodes_speak_https_that_the_fleets_authority_vouches_for(
+    tmp_path: Path,
+) -> None:
+    fleet = LocalFleet(tmp_path / "tls")
+    try:
+        state = fleet.up(1, broker=False, tls=True).state
+        (node,) = state.nodes
+        context = ssl.create_default_context(cafile=state.ca)
+        with urlopen(f"{node.tls_url}/ping", context=context) as answer:
+            assert answer.read() == b"pong"
+    finally:
+        fleet.down(wipe=True)
+    assert not (tmp_path / "tls" / "pki").exists()
