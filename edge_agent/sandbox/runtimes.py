@@ -21,11 +21,16 @@ LAUNCHERS = Path(__file__).parent / "launchers"
 PROBE_TIMEOUT_S = 20.0
 
 #: Asked of a Python: its version, the paths that -S leaves out, what it needs to see,
-#: and the launcher compiled for it.
+#: and the launcher's modules compiled for it.
 _ASK_PYTHON = """
 import json, os, py_compile, sys
 never = py_compile.PycInvalidationMode.UNCHECKED_HASH
-py_compile.compile(sys.argv[1], sys.argv[2], "launcher.py", True, 2, never)
+target, *sources = sys.argv[1:]
+for source in sources:
+    name = os.path.basename(source)
+    compiled = os.path.join(target, name + "c")
+    py_compile.compile(source, compiled, name, True, 2, never)
+    os.chmod(compiled, 0o644)
 library = os.path.dirname(os.__file__)
 ours = [p for p in sys.path if os.path.dirname(p) != library and p != library]
 packages = [p for p in ours if os.path.isdir(p)]
@@ -142,15 +147,14 @@ def _reason(error: Exception) -> str:
 
 
 def _find_python(interpreter: str, folder: Path) -> Runtime:
-    source, launcher = LAUNCHERS / "python.py", folder / "python.pyc"
-    command = [interpreter, "-I", "-B", "-c", _ASK_PYTHON, str(source), str(launcher)]
+    sources = sorted(map(str, LAUNCHERS.glob("python*.py")))
+    command = [interpreter, "-I", "-B", "-c", _ASK_PYTHON, str(folder), *sources]
     version, packages, roots, executable = _ask(command)
-    launcher.chmod(0o644)
     return Runtime(
         kind=f"python:{version[0]}.{version[1]}",
         interpreter=executable,
         roots=tuple(roots),
-        launcher=launcher.name,
+        launcher="python.pyc",
         packages=tuple(packages),
     )
 

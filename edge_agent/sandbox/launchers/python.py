@@ -6,25 +6,29 @@ Requests are JSON lines on fd 4, the init request first; answers are lines on fd
 `number=value,...`, and what extends `sys.path`.
 
 Half of a cold start is imports, so nothing is imported that one can do without: `json`
-costs 8 ms and `os` 1.3 ms on a small machine, `traceback` 10. The C parts of json are
-used by themselves, and json itself where they have changed.
+costs 8 ms and `os` 1.3 ms on a small machine, `traceback` 10. A fork server imports it
+instead (`python_fork.py`) and calls `serve` in each child.
 """
 
 # Names of types would have to be imported too, and `os` and `pathlib` are not.
-# ruff: noqa: ANN001, ANN201, ANN202, PTH123, SLF001
+# ruff: noqa: ANN001, ANN201, PTH123, SLF001
 # mypy: allow-untyped-defs, allow-untyped-calls
-# mypy: disable-error-code="arg-type,assignment,attr-defined,var-annotated"
+# mypy: disable-error-code="arg-type,assignment,attr-defined,import-not-found"
 
 import builtins
 import posix
 import sys
 
+sys.path.insert(0, __file__.rpartition("/")[0])
+from python_codec import dumps, loads
+
+del sys.path[0]
+
 ANSWERS, REQUESTS = 3, 4
 #: Tells the agent that main ran out of memory, which a plain death does not.
 OUT_OF_MEMORY = 113
 SMALL, LARGE = 1 << 16, 1 << 20
-ESCAPED = [*map(chr, range(32)), '"', "\\"]
-LINE, MARK = b"\n", "\0"  # JSON text can hold no bare NUL: it stands for a string
+LINE = b"\n"
 
 NO_CODE = "Missing main/no code to execute."
 NO_BINARY = "The action failed to generate or locate a binary. See logs for details."
@@ -33,105 +37,19 @@ NO_RESULT = "The action did not return a dictionary or array."
 NO_JSON = "The action did not return a result that is JSON: "
 
 
+class Place:
+    """Where and who we are, once `serve` knows."""
+
+    folder = ""
+    pid = 0
+
+
+#: What the environment holds of the last activation.
+TOLD: dict[str, object] = {}
+
+
 class Refused(Exception):
     """Init failed; the text goes to the caller, the reason is on stderr."""
-
-
-def make_codec():
-    """`loads(text)` and `dumps(value)`, without importing json where that works."""
-    try:
-        import _json  # noqa: PLC0415
-
-        loads, dumps = codec_of(_json)
-        if dumps(loads('{"a":[1,"\\u00e9"]}')) == '{"a":[1,"é"]}':
-            return loads, dumps
-    except (ImportError, TypeError, AttributeError):
-        pass
-    import json  # noqa: PLC0415
-
-    def json_dumps(value):
-        return json.dumps(
-            value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        )
-
-    return json.loads, json_dumps
-
-
-class Scanning:
-    """What `_json.make_scanner` reads of a decoder."""
-
-    strict = True
-    object_hook = None
-    object_pairs_hook = None
-    parse_float = float
-    parse_int = int
-    parse_constant = {
-        "-Infinity": float("-inf"),
-        "Infinity": float("inf"),
-        "NaN": float("nan"),
-    }.__getitem__
-
-
-def take_out(text):
-    """Put marks for long strings of text without escapes: quotes come in pairs."""
-    short, taken, place = "", [], 0
-    while len(short) < SMALL:
-        begin = text.find('"', place) + 1
-        end = text.find('"', begin) if begin else -1
-        if end < 0:
-            return short + text[place:], taken
-        string = text[begin:end]
-        if len(string) > SMALL:
-            string = f"{MARK}{len(taken)}"
-            taken.append(text[begin:end])
-        short += text[place:begin] + string + '"'
-        place = end + 1
-    return text, []
-
-
-def put_back(value, taken):
-    if type(value) is str:
-        return taken[int(value[1:])] if value[:1] == MARK else value
-    if type(value) is dict:
-        return dict(put_back(list(pair), taken) for pair in value.items())
-    return [put_back(v, taken) for v in value] if type(value) is list else value
-
-
-def codec_of(_json):
-    scan = _json.make_scanner(Scanning)
-    scan_marked = _json.make_scanner(type("_", (Scanning,), {"strict": False}))
-
-    def quote(text):
-        """A long text without anything to escape, which finding out costs less."""
-        large = len(text) > SMALL and text.isascii()
-        plain = large and not any(map(text.__contains__, ESCAPED))
-        return f'"{text}"' if plain else _json.encode_basestring(text)
-
-    encode, encode_large = (
-        _json.make_encoder(None, refuse, quoting, None, ":", ",", False, False, False)
-        for quoting in (_json.encode_basestring, quote)
-    )
-
-    def loads(text):
-        large = len(text) > SMALL and "\\" not in text
-        short, taken = take_out(text) if large else (text, [])
-        return put_back(scan_marked(short, 0)[0], taken) if taken else scan(text, 0)[0]
-
-    def dumps(value):
-        if type(value) is dict:
-            for item in value.values():
-                if type(item) is str and len(item) > SMALL:
-                    return "".join(encode_large(value, 0))
-        return "".join(encode(value, 0))
-
-    return loads, dumps
-
-
-def refuse(value):
-    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
-
-
-loads, dumps = make_codec()
 
 
 def read_line():
@@ -271,7 +189,7 @@ def load(request):
     else:
         path, source = write_source(request["code"])
     try:
-        compiled = compile(source, f"{FOLDER}/{path}", "exec", dont_inherit=True)
+        compiled = compile(source, f"{Place.folder}/{path}", "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         print_exception(error)
         raise Refused(NO_BINARY) from None
@@ -280,7 +198,7 @@ def load(request):
 
 def run_module(compiled, path):
     module = type(sys)("main__")
-    module.__file__ = f"{FOLDER}/{path}"
+    module.__file__ = f"{Place.folder}/{path}"
     module.__builtins__ = builtins
     sys.modules["main__"] = module
     try:
@@ -324,7 +242,7 @@ def run(main, line):
 
 
 def report(result):
-    if posix.getpid() != PID:  # a fork of main must not answer in its place
+    if posix.getpid() != Place.pid:  # a fork of main must not answer in its place
         flush()
         posix._exit(0)
     try:
@@ -359,40 +277,46 @@ def initialise():
     return main
 
 
-def set_limits():
+def set_limits(limits):
     import resource  # noqa: PLC0415
 
-    for limit in LIMITS.split(","):
+    for limit in limits.split(","):
         number, _, value = limit.partition("=")
         hard = resource.getrlimit(int(number))[1]
         value = int(value) if hard < 0 else min(int(value), hard)
         resource.setrlimit(int(number), (value, value))
 
 
-def prepare():
-    """Limits first, then what `site` would have done and users expect."""
-    set_limits()
+def forget_malloc():
+    """What the C library was told at our start is not the action's to see."""
     for name in [name for name in posix.environ if name.startswith(b"MALLOC_")]:
-        del posix.environ[name]  # the C library was told at our start
+        del posix.environ[name]
         posix.unsetenv(name)
+
+
+def prepare(limits, packages):
+    """Limits first, then what `site` would have done and users expect."""
+    set_limits(limits)
     builtins.exit = builtins.quit = sys.exit
-    posix.chdir(FOLDER)
+    posix.chdir(Place.folder)
     sys.argv = ["main__.py"]
-    sys.path[:0] = [FOLDER]
-    sys.path += PATHS
+    sys.path[:0] = [Place.folder]
+    sys.path += packages
     for fd in (ANSWERS, REQUESTS):
         posix.set_inheritable(fd, False)
     answer("+", '{"ok":true}')
 
 
-FOLDER, LIMITS, *PATHS = sys.argv[1:]
-PID = posix.getpid()
-TOLD = {}
-# Run as a script we are `__main__`, where the user's pickles must not look.
-prepare()
-user_main = initialise()
-while True:
-    request_line = read_line()
-    if not request_line:
-        break
-    run(user_main, request_line)
+def serve(folder, limits, packages):
+    """Init one action and run it until the agent closes its end."""
+    Place.folder, Place.pid = folder, posix.getpid()
+    prepare(limits, packages)
+    main = initialise()
+    while line := read_line():
+        run(main, line)
+
+
+# We are `__main__` then, where the user's pickles must not look.
+if __name__ == "__main__":
+    forget_malloc()
+    serve(sys.argv[1], sys.argv[2], sys.argv[3:])
