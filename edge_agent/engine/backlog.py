@@ -132,6 +132,7 @@ class Backlog:
         record = unrun_record(row, status, _DROPPED, now_ms=self._wall_ms())
         self._engine.settle(record, row)
         self._engine.tell("dropped", row.accepted)
+        self._engine.delivery.pump()
         await self._inbox.flush()
 
     async def replay_all(self, scope: str | None, reason: Reason | None) -> Swept:

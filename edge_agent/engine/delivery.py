@@ -4,15 +4,9 @@ Accepted work is on disk before it gets here. The dispatcher keeps a window of i
 memory and at most `2 x slots` of it in the pool's queue, in the order of acceptance; a
 longer backlog stays on disk and is read in pieces, so memory does not grow with it.
 
-A row that will start as soon as there is room is in one of three lists:
-
-- `_ready`: it was never run. In the order of acceptance.
-- `_again`: its wait after a failed run is over. The two lists take turns.
-- `_suspects`: the agent has died while it ran. One of these at a time, before all
-  others: when the agent dies again, the guilty one is told from the innocent.
-
-Rows that wait for their next run are in `Delays`, rows behind another one of their line
-in `Lines`. A row in a list, in `Delays` or under way *holds* its line.
+Rows that start as soon as there is room are in `Ready`, those that wait for their next
+run in `Delays`, those behind another one of their line in `Lines`. A row that is ready,
+in `Delays` or under way *holds* its line.
 
 `_loaded` is the place of the last row that is, or was, in memory, `_newest` that of the
 last one committed; `_behind` is true when rows between them exist only on disk. All
@@ -24,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -35,6 +28,7 @@ import msgspec
 from edge_agent.engine.delays import MOST as DELAYS_MOST
 from edge_agent.engine.delays import Delays
 from edge_agent.engine.lines import Lines
+from edge_agent.engine.ready import Ready
 from edge_agent.model.errors import Unavailable
 from edge_agent.store.inbox import Inbox, InboxRow
 
@@ -88,11 +82,7 @@ class Delivery:
         self._runner = runner
         self._most = most
         self._wall_ms = wall_ms
-        self._ready: deque[InboxRow] = deque()
-        self._ready_bytes = 0
-        self._again: deque[InboxRow] = deque()
-        self._suspects: deque[InboxRow] = deque()
-        self._suspect: int | None = None
+        self._ready = Ready()
         self._delays = Delays()
         self._lines = Lines()
         self._under_way: set[int] = set()
@@ -101,9 +91,9 @@ class Delivery:
         self._newest = inbox.last_seq
         self._behind = inbox.depth > 0
         self._begun = not self._behind
-        self._turn = False
         self._loading: asyncio.Task[None] | None = None
         self._fetching: frozenset[int] = frozenset()
+        self._held_back: set[int] = set()
         self._gone: set[int] = set()
         self._readers = 0
         self._later: asyncio.TimerHandle | None = None
@@ -114,7 +104,7 @@ class Delivery:
         """For `/edge/v1/node`; `delayed` is what is in memory of it."""
         return {
             "under_way": len(self._under_way) + len(self._adopted),
-            "ready": len(self._ready) + len(self._again) + len(self._suspects),
+            "ready": len(self._ready),
             "delayed": len(self._delays),
             "lines": len(self._lines),
         }
@@ -127,8 +117,8 @@ class Delivery:
         self._newest = rows[-1].seq
         full = (
             self._behind
-            or len(self._ready) >= WINDOW_ROWS
-            or self._ready_bytes >= WINDOW_BYTES
+            or len(self._ready.fresh) >= WINDOW_ROWS
+            or self._ready.bytes >= WINDOW_BYTES
         )
         if full:
             self._behind = True
@@ -140,10 +130,12 @@ class Delivery:
         """Start what there is room for; called whenever there may be room."""
         most = self._most()
         while len(self._under_way) < most and not self._stopped:
-            source = self._next()
-            if source is None:
+            row = self._ready.take()
+            if row is None:
                 break
-            if not self._start(source):
+            if not self._start(row):
+                self._ready.put_back(row)
+                self._pump_later()
                 return
         if most <= 0:
             self._pump_later()
@@ -179,56 +171,38 @@ class Delivery:
             self._readers -= 1
 
     def drop(self, row: InboxRow) -> bool:
-        """Forget a row that is about to be deleted; False when it runs, or is over."""
+        """Forget a row; False when it runs, or is over.
+
+        The caller ends it at once, then calls `pump`: its line may go on.
+        """
         if self._is_old(row.seq):
             return False
         held = row.seq in self._delays or row.seq in self._fetching
         self._delays.discard(row.seq)
-        for rows in (self._ready, self._again, self._suspects):
-            if row in rows:
-                rows.remove(row)
-                held = True
-                self._ready_bytes -= row.size_bytes if rows is self._ready else 0
+        held |= self._ready.remove(row.seq)
         self._note_end(row.seq)
         if not self._lines.remove(row) and held:
             self._over(row)
-        self.pump()
         return True
 
     # -- starting and ending -----------------------------------------------------
 
-    def _next(self) -> deque[InboxRow] | None:
-        """The list whose head is next."""
-        if self._suspects and self._suspect is None:
-            return self._suspects
-        if self._again and (self._turn or not self._ready):
-            return self._again
-        return self._ready or None
-
-    def _start(self, rows: deque[InboxRow]) -> bool:
-        row = rows[0]
+    def _start(self, row: InboxRow) -> bool:
         try:
             running = self._runner.start(row)
         except Unavailable:
-            self._pump_later()
             return False
-        rows.popleft()
-        if rows is self._ready:
-            self._ready_bytes -= row.size_bytes
-        self._turn = not self._turn
         if not isinstance(running, asyncio.Future):
+            self._ready.ended(row)
             self._settle(row, running)
             return True
         self._under_way.add(row.seq)
-        if rows is self._suspects:
-            self._suspect = row.seq
         running.add_done_callback(partial(self._ended, row))
         return True
 
     def _ended(self, row: InboxRow, running: asyncio.Future[Ended]) -> None:
         self._under_way.discard(row.seq)
-        if self._suspect == row.seq:
-            self._suspect = None
+        self._ready.ended(row)
         self._settle(row, running.result())
         self.pump()
 
@@ -245,8 +219,7 @@ class Delivery:
         self._note_end(row.seq)
         following = self._lines.leave(row)
         if following is not None:
-            self._ready.appendleft(following)
-            self._ready_bytes += following.size_bytes
+            self._ready.add(following, first=True)
 
     def _note_end(self, seq: int) -> None:
         """Who is reading may still find it."""
@@ -255,10 +228,13 @@ class Delivery:
 
     def _append(self, rows: Iterable[InboxRow]) -> None:
         for row in rows:
+            if row.seq <= self._loaded:  # it was read between its commit and `take`
+                continue
             self._loaded = row.seq
-            if not self._is_old(row.seq) and self._lines.enter(row):
-                self._ready.append(row)
-                self._ready_bytes += row.size_bytes
+            # One with attempts is in `_delays`, unless it may not go first.
+            known = bool(row.attempts or row.due_ms) and row.seq not in self._held_back
+            if not known and not self._is_old(row.seq) and self._lines.enter(row):
+                self._ready.add(row)
 
     def _is_old(self, seq: int) -> bool:
         """It is under way, or has ended since it was read."""
@@ -297,8 +273,8 @@ class Delivery:
             not self._begun
             or bool(self._lines.wanted)
             or self._delays.wants_more
-            or (due is not None and due <= _now() and len(self._again) < DUE_ROWS)
-            or (self._behind and len(self._ready) < WINDOW_ROWS // 2)
+            or (due is not None and due <= _now() and len(self._ready.again) < DUE_ROWS)
+            or (self._behind and len(self._ready.fresh) < WINDOW_ROWS // 2)
         )
 
     async def _load(self) -> None:
@@ -312,7 +288,7 @@ class Delivery:
             await self._load_due()
             for name, after in list(self._lines.wanted.items()):
                 await self._load_line(name, after)
-            if self._behind and len(self._ready) < WINDOW_ROWS // 2:
+            if self._behind and len(self._ready.fresh) < WINDOW_ROWS // 2:
                 await self._load_next()
         except Exception:  # the disk is ill: the rows are safe, try again
             log.exception("delivery: the inbox could not be read")
@@ -331,12 +307,13 @@ class Delivery:
             DELAYS_MOST, now_ms=self._wall_ms(), lines=not self._begun
         )
         now = _now()
-        known = {row.seq for row in (*self._again, *self._suspects)}
         others = 0
         self._delays.behind = False
         for due in found:
             others += due.line is None
-            if due.seq not in known and not self._is_old(due.seq):
+            if not due.first:
+                self._held_back.add(due.seq)
+            elif not self._ready.has_run(due.seq) and not self._is_old(due.seq):
                 self._lines.hold(due.line)
                 after_s = due.after_ms / 1000
                 self._delays.add(due.seq, now + after_s, must=due.line is not None)
@@ -345,7 +322,7 @@ class Delivery:
 
     async def _load_due(self) -> None:
         """Those whose wait is over."""
-        seqs = self._delays.take(_now(), most=DUE_ROWS - len(self._again))
+        seqs = self._delays.take(_now(), most=DUE_ROWS - len(self._ready.again))
         if not seqs:
             return
         self._fetching = frozenset(seqs)
@@ -360,7 +337,7 @@ class Delivery:
                 self._delays.add(seq, _now(), must=True)
         for row in rows:
             if not self._is_old(row.seq):
-                (self._suspects if row.deaths else self._again).append(row)
+                self._ready.add_again(row)
 
     async def _load_line(self, name: str, after: int) -> None:
         """The next rows of a line of which only the disk knows."""
@@ -375,8 +352,7 @@ class Delivery:
         new = [row for row in rows if not self._is_old(row.seq)]
         first = self._lines.found(name, new, upto=upto)
         if first is not None:
-            self._ready.appendleft(first)
-            self._ready_bytes += first.size_bytes
+            self._ready.add(first, first=True)
 
     async def _load_next(self) -> None:
         """The next piece of the backlog."""

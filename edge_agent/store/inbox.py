@@ -67,11 +67,16 @@ class InboxRow(msgspec.Struct, frozen=True):
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A row that waits for its next run, and for how long yet."""
+    """A row that waits for its next run, and for how long yet.
+
+    One that is not the first of its line began before a crash, which then brought back
+    an older one whose end had not been committed.
+    """
 
     seq: int
     after_ms: int
     line: str | None
+    first: bool
 
 
 _encode = msgspec.json.Encoder().encode
@@ -195,9 +200,12 @@ class Inbox:
     ) -> list[InboxRow]:
         """The oldest rows behind `seq`, in order: at least one, at most so many.
 
-        Rows with attempts are left out: `load_due` tells of them.
+        Rows with attempts are left out, for `load_due` tells of them; those in a line
+        are not, because it may be that their turn has not come.
         """
-        where = "i.seq > ? AND a.seq IS NULL ORDER BY i.seq LIMIT ?"
+        where = (
+            "i.seq > ? AND (a.seq IS NULL OR i.line IS NOT NULL) ORDER BY i.seq LIMIT ?"
+        )
         return await self._load(where, (seq, rows), size_bytes)
 
     async def load_line(
@@ -218,10 +226,11 @@ class Inbox:
     async def load_due(self, rows: int, *, now_ms: int, lines: bool) -> list[Due]:
         """Rows with attempts: those that are due first, at most so many.
 
-        With `lines`, before them all that hold up a line.
+        With `lines`, before them all that are in a line.
         """
         select = (
-            "SELECT a.seq, a.due_ms, a.doc, i.line "
+            "SELECT a.seq, a.due_ms, a.doc, i.line, "
+            "(SELECT min(seq) FROM inbox j WHERE j.line = i.line) "
             "FROM attempt a JOIN inbox i USING (seq) WHERE i.line IS "
         )
 
@@ -233,8 +242,13 @@ class Inbox:
                 select + "NULL ORDER BY a.due_ms LIMIT ?", (rows,)
             )
             return [
-                Due(seq, _left_ms(due_ms, _attempts.decode(doc), now_ms), line)
-                for seq, due_ms, doc, line in found
+                Due(
+                    seq,
+                    _left_ms(due_ms, _attempts.decode(doc), now_ms),
+                    line,
+                    first is None or first == seq,
+                )
+                for seq, due_ms, doc, line, first in found
             ]
 
         return await self._reader.call(read)
