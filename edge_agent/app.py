@@ -23,6 +23,7 @@ from edge_agent.adapters import (
     make_mqtt_source,
 )
 from edge_agent.api.app import Services, make_runner
+from edge_agent.engine.api_management import ApiManagement
 from edge_agent.engine.catalog import Catalog
 from edge_agent.engine.engine import Engine
 from edge_agent.events.feed import MqttPackage
@@ -175,7 +176,7 @@ class Node:
             pool=pool,
             builtins=make_builtins(
                 MqttPackage(source, store.sources),
-                senses.builtins(),
+                [*senses.builtins(), *ApiManagement(store.apis).builtins()],
             ),
             stream=stream,
             log=ActivationLog(),

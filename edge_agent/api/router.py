@@ -21,6 +21,7 @@ from edge_agent.api import (
     activations,
     edge,
     events,
+    gateway,
     namespaces,
     packages,
     rules,
@@ -117,6 +118,9 @@ WEB: Methods = dict.fromkeys(
     ("GET", "DELETE", "POST", "PUT", "HEAD", "OPTIONS", "PATCH"), web_actions.handle
 )
 
+#: What `/api/NAMESPACE/…` is served with depends on the API.
+GATEWAY: Methods = dict.fromkeys(WEB, gateway.serve)
+
 #: `/edge/v1/events/ID`.
 EVENT: Methods = {"GET": events.get, "POST": events.replay, "DELETE": events.drop}
 
@@ -168,10 +172,9 @@ def read_path(path: str) -> Target:
 
 def _read_path(path: str) -> Target:
     rest = path == "/api/v1" or path.startswith("/api/v1/")
-    if path in OPEN:
-        return Target(OPEN[path], rest=rest, keyed=False)
-    if path in KEYED:
-        return Target(KEYED[path], rest=rest)
+    if path in OPEN or path in KEYED:
+        methods = OPEN.get(path) or KEYED[path]
+        return Target(methods, rest=rest, keyed=path in KEYED)
     match path.split("/")[1:]:
         case ["api", "v1", "namespaces", namespace, collection, *names]:
             return _read_collection(namespace, collection, names)
@@ -179,6 +182,8 @@ def _read_path(path: str) -> Target:
             return _read_web(path, unquote(namespace), unquote(package), action)
         case ["edge", "v1", "events", name]:
             return Target(EVENT, rest=False, name=unquote(name))
+        case ["api", namespace, *_] if namespace not in ("", "v1"):
+            return _read_gateway(path, unquote(namespace))
         case [*_]:
             return Target(rest=rest, keyed=rest or path.startswith("/edge/v1/"))
 
@@ -224,6 +229,18 @@ def _read_web(path: str, namespace: str, package: str, action: str) -> Target:
     )
 
 
+def _read_gateway(path: str, namespace: str) -> Target:
+    # /api/NAMESPACE: what follows stays as it was sent.
+    rest = path.split("/", 3)[3:]
+    return Target(
+        GATEWAY,
+        rest=False,
+        keyed=False,
+        namespace=namespace,
+        path="".join(f"/{part}" for part in rest),
+    )
+
+
 def _shape(collection: str, rest: list[str]) -> tuple[str, str | None, str]:
     """Shape, package and name of what follows a collection."""
     if rest in ([], [""]):
@@ -256,7 +273,7 @@ def _illegal(namespace: str, collection: str, package: str | None, name: str) ->
 
 
 def _no_handler(target: Target, method: str) -> MethodNotAllowed | NoRoute:
-    if target.methods is WEB:
+    if target.methods in (WEB, GATEWAY):
         return MethodNotAllowed(", ".join(WEB))
     if target.rest:
         return NoRoute() if method in _REST_METHODS else MethodNotAllowed(_REST_ALLOW)

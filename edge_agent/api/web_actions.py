@@ -8,6 +8,7 @@ those that come after the action's own door carry CORS headers (B69).
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -65,29 +66,43 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 async def handle(call: Call) -> Written:
     """Run the web action of the path."""
-    target, request = call.target, call.request
+    target = call.target
     caller = known_caller(call)
     asked = Asked(
         name=FullName(target.namespace, target.name, target.package),
         extension=target.extension,
-        method=request.method.lower(),
+        method=call.request.method.lower(),
         path=target.path,
         query=call.query,
-        headers=header_fields(
-            request.headers, without=_AUTHORIZATION if caller else _NOTHING
-        ),
+        headers=own_headers(call, caller),
     )
     return await answer(call, asked, caller)
 
 
-async def answer(call: Call, asked: Asked, caller: Identity | None) -> Written:
-    """Answer what is asked of a web action; `caller` is None when nobody is known."""
+def own_headers(call: Call, caller: Identity | None) -> dict[str, str]:
+    """The request's headers; a key of this server is none of an action's business."""
+    headers = header_fields(
+        call.request.headers, without=_AUTHORIZATION if caller else _NOTHING
+    )
+    if call.request.secure:
+        headers.setdefault("x-forwarded-proto", "https")
+    return headers
+
+
+async def answer(
+    call: Call, asked: Asked, caller: Identity | None, *, cors: Lines | None = None
+) -> Written:
+    """Answer what is asked of a web action; `caller` is None when nobody is known.
+
+    `cors` replaces the lines that the action would be answered with.
+    """
     try:
         owner, runnable = _find(call, asked.name)
         options = read_options(runnable.action)
         if not options.exported:
             raise NotFound
-        cors = () if options.custom_options else cors_lines(asked)
+        if cors is None:
+            cors = () if options.custom_options else cors_lines(asked)
         if asked.method == "options" and not options.custom_options:
             return _written(call, WebAnswer(200), cors)
     except RequestError as error:
@@ -111,10 +126,15 @@ async def answer(call: Call, asked: Asked, caller: Identity | None) -> Written:
 
 
 def cors_lines(asked: Asked) -> Lines:
-    wanted = asked.headers.get("access-control-request-headers")
-    if wanted is None:
+    if "access-control-request-headers" not in asked.headers:
         return _STANDARD_CORS
-    return (*_CORS, (_ALLOW_HEADERS, sendable(wanted)))
+    return (*_CORS, allowed_headers(asked.headers))
+
+
+def allowed_headers(headers: Mapping[str, str]) -> tuple[str, str]:
+    """Those that the caller asks for, else the usual ones."""
+    wanted = headers.get("access-control-request-headers", _ALLOWED_HEADERS)
+    return _ALLOW_HEADERS, sendable(wanted)
 
 
 def _find(call: Call, name: FullName) -> tuple[Identity, Runnable]:

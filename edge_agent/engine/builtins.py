@@ -109,7 +109,7 @@ async def _respond(builtin: Builtin, job: Job) -> Response:
     try:
         result = await builtin.call(job.identity, msgspec.json.decode(job.arguments))
     except BuiltinError as error:
-        return failure(Status.APPLICATION_ERROR, str(error))
+        return failure(Status.APPLICATION_ERROR, error.shown)
     except TimeoutError:
         raise
     except Exception:  # one of the three edges: a fault of ours becomes a record

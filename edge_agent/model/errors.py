@@ -30,7 +30,7 @@ never one of these: it is data in its activation record.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class EdgeWhiskError(Exception):
@@ -239,5 +239,10 @@ class Unavailable(EdgeWhiskError):
 class BuiltinError(EdgeWhiskError):
     """A built-in action refuses its arguments or cannot do its work now.
 
-    Its text becomes the application error of the activation.
+    Its text becomes the application error of the activation, unless another JSON value
+    is to be `shown` there.
     """
+
+    def __init__(self, text: str, *, shown: Any = None) -> None:
+        super().__init__(text)
+        self.shown = text if shown is None else shown

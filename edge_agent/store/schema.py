@@ -54,6 +54,12 @@ MIGRATIONS = (
         key TEXT PRIMARY KEY, seq INTEGER NOT NULL, doc BLOB NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE api (
+        namespace TEXT NOT NULL, base_path TEXT NOT NULL, doc BLOB NOT NULL,
+        PRIMARY KEY (namespace, base_path)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -14,6 +14,7 @@ from typing import Self
 from edge_agent.model.errors import SettingsError
 from edge_agent.settings import Store as StoreSettings
 from edge_agent.store.activations import ActivationStore, Retention
+from edge_agent.store.apis import ApiStore
 from edge_agent.store.dead_letters import DeadLetters
 from edge_agent.store.deaths import count_deaths
 from edge_agent.store.dedup import Dedup
@@ -49,6 +50,7 @@ class Store:
     inflight: Inflight
     subjects: SubjectStore
     sources: SourceStore
+    apis: ApiStore
 
     def __init__(self, folder: Path, settings: StoreSettings) -> None:
         self._folder = folder
@@ -99,6 +101,7 @@ class Store:
         self.inflight = files.inflight
         self.subjects = SubjectStore(self.writer, files.node_key)
         self.sources = SourceStore(self.writer, self._reader)
+        self.apis = ApiStore(self.writer)
 
     def _load(self, connection: sqlite3.Connection) -> None:
         count_deaths(connection, self.inflight)
@@ -111,6 +114,7 @@ class Store:
             self.dedup,
             self.subjects,
             self.sources,
+            self.apis,
         ):
             part.load(connection)
 
