@@ -27,6 +27,7 @@ from edge_agent.engine.api_management import ApiManagement
 from edge_agent.engine.catalog import Catalog
 from edge_agent.engine.engine import Engine
 from edge_agent.events.feed import MqttPackage
+from edge_agent.events.lifecycle import Feeds
 from edge_agent.events.mqtt import MqttSource
 from edge_agent.keys import read_keys
 from edge_agent.listening import (
@@ -169,13 +170,14 @@ class Node:
         sink = NodeSink(store)
         source = make_mqtt_source(self._settings, store, sink)
         folder = Path.cwd() / self._settings.data_dir
-        senses = Senses(self._settings, store, sink, folder=folder)
+        feeds: Feeds = {}
+        senses = Senses(self._settings, store, sink, folder=folder, feeds=feeds)
         stream = ActivationStream()
         engine = Engine(
             store=store,
             pool=pool,
             builtins=make_builtins(
-                MqttPackage(source, store.sources),
+                MqttPackage(source, store.sources, feeds=feeds),
                 [*senses.builtins(), *ApiManagement(store.apis).builtins()],
             ),
             stream=stream,

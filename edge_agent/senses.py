@@ -18,6 +18,7 @@ from edge_agent.events.gpio_board import Board
 from edge_agent.events.gpio_feed import ANNOTATIONS as GPIO
 from edge_agent.events.gpio_feed import GpioPackage
 from edge_agent.events.gpio_pins import Pins
+from edge_agent.events.lifecycle import Feeds
 from edge_agent.model.jobs import Identity
 from edge_agent.model.names import FullName
 from edge_agent.settings import Settings
@@ -36,16 +37,23 @@ class Senses:
     """The sources of alarms and pins with their packages, and the sensors."""
 
     def __init__(
-        self, settings: Settings, store: Store, sink: NodeSink, *, folder: Path
+        self,
+        settings: Settings,
+        store: Store,
+        sink: NodeSink,
+        *,
+        folder: Path,
+        feeds: Feeds,
     ) -> None:
         clock = Clock(wait=settings.alarms.wait_for_clock)
         board, pins = Board(settings.gpio), Pins()
         self._clock = clock
         self._sensors = Sensors(folder)
-        self._alarms = AlarmSource(store.sources, sink, NodeTriggers(store), clock)
-        self._gpio = GpioSource(board, pins, store.sources, sink)
-        self._alarms_package = AlarmsPackage(self._alarms, store.sources)
-        self._gpio_package = GpioPackage(self._gpio, board, pins, store.sources)
+        state, triggers = store.sources, NodeTriggers(store)
+        self._alarms = AlarmSource(state, sink, triggers, clock)
+        self._gpio = GpioSource(board, pins, state, sink, exists=triggers.exists)
+        self._alarms_package = AlarmsPackage(self._alarms, state, feeds=feeds)
+        self._gpio_package = GpioPackage(self._gpio, board, pins, state, feeds=feeds)
 
     def work(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         """What runs in the background while the node does."""

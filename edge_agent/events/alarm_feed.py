@@ -18,7 +18,7 @@ from edge_agent.events.alarm_config import (
 )
 from edge_agent.events.alarms import PACKAGE, AlarmSource
 from edge_agent.events.base import BuiltinError, SourceState, Subscription
-from edge_agent.events.lifecycle import Config, Lifecycle
+from edge_agent.events.lifecycle import Config, Feeds, Lifecycle
 from edge_agent.events.schedule import CatchUp
 from edge_agent.model.names import FullName
 
@@ -110,10 +110,12 @@ class AlarmsFeed:
 class AlarmsPackage:
     """The three feeds as actions."""
 
-    def __init__(self, source: AlarmSource, state: SourceState) -> None:
+    def __init__(
+        self, source: AlarmSource, state: SourceState, *, feeds: Feeds | None = None
+    ) -> None:
         self.feeds = {
             FullName("whisk.system", kind.name, "alarms"): Lifecycle(
-                AlarmsFeed(kind, source), state, wall_ms=source.now_ms
+                AlarmsFeed(kind, source), state, wall_ms=source.now_ms, feeds=feeds
             )
             for kind in (ALARM, INTERVAL, ONCE)
         }

@@ -21,7 +21,7 @@ from edge_agent.events.base import (
     SourceState,
     Subscription,
 )
-from edge_agent.events.lifecycle import Arguments, Config, Lifecycle
+from edge_agent.events.lifecycle import Arguments, Config, Feeds, Lifecycle
 from edge_agent.events.mqtt import FEED, MqttSource
 from edge_agent.events.topics import Topic
 from edge_agent.model.jobs import Identity
@@ -75,10 +75,11 @@ class MqttPackage:
         *,
         publish_timeout_s: float = PUBLISH_TIMEOUT_S,
         wall_ms: Callable[[], int] = lambda: int(time.time() * 1000),
+        feeds: Feeds | None = None,
     ) -> None:
         self._source = source
         self._publish_timeout_s = publish_timeout_s
-        self._lifecycle = Lifecycle(self, state, wall_ms=wall_ms)
+        self._lifecycle = Lifecycle(self, state, wall_ms=wall_ms, feeds=feeds)
 
     async def subscribe(self, identity: Identity, arguments: Arguments) -> Any:
         """The feed.

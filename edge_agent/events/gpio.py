@@ -41,12 +41,20 @@ class GpioSource:
     """A `Source`. `board` and `pins` are shared with the package's actions."""
 
     def __init__(
-        self, board: Board, pins: Pins, state: SourceState, sink: Sink
+        self,
+        board: Board,
+        pins: Pins,
+        state: SourceState,
+        sink: Sink,
+        *,
+        exists: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        """Store what it needs; `exists` tells whether a trigger is still there."""
         self._board = board
         self._pins = pins
         self._state = state
         self._sink = sink
+        self._exists = exists
         self._watches: dict[str, Watch] = {}
         self._unusable: dict[str, str] = {}
         self._waiting: deque[Event] = deque()
@@ -185,8 +193,16 @@ class GpioSource:
         receipt = Receipt.REFUSED if done.cancelled() else done.result()
         if receipt is Receipt.REFUSED:
             self._wait(event)
-        else:
-            self.fired += 1
+            return
+        self.fired += 1
+        if receipt is Receipt.UNWANTED and not self._exists(event.subscription):
+            self._give_up(event.subscription)
+
+    def _give_up(self, subscription_id: str) -> None:
+        """A trigger that was deleted behind the feed's back keeps no pin."""
+        if subscription_id in self._watches:
+            self.unsubscribe(subscription_id)
+            self._unusable[subscription_id] = "the trigger is gone"
 
     def _wait(self, event: Event) -> None:
         self._waiting.append(event)

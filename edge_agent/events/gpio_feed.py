@@ -20,7 +20,7 @@ from edge_agent.events.gpio_outputs import KINDS as OUTPUTS
 from edge_agent.events.gpio_outputs import parse_output
 from edge_agent.events.gpio_pins import Holder, PinConflict, Pins, places
 from edge_agent.events.gpio_watch import PING_S, WARM_UP_LENGTHS, open_input, value_of
-from edge_agent.events.lifecycle import Arguments, Config, Lifecycle
+from edge_agent.events.lifecycle import Arguments, Config, Feeds, Lifecycle
 from edge_agent.model.jobs import Identity
 from edge_agent.model.names import FullName
 
@@ -91,13 +91,19 @@ class GpioPackage:
     noun = "GPIO watch"
 
     def __init__(
-        self, source: GpioSource, board: Board, pins: Pins, state: SourceState
+        self,
+        source: GpioSource,
+        board: Board,
+        pins: Pins,
+        state: SourceState,
+        *,
+        feeds: Feeds | None = None,
     ) -> None:
         self._source = source
         self._board = board
         self._pins = pins
         self._drives = Drives()
-        self._lifecycle = Lifecycle(self, state)
+        self._lifecycle = Lifecycle(self, state, feeds=feeds)
         board.before_close(self._drives.close_all)
         self.actions = {
             FullName("whisk.system", name, "gpio"): call

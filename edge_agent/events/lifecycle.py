@@ -76,8 +76,12 @@ class Feed(Protocol):
         ...
 
 
+#: The feeds of a node by name: a trigger has one of them at a time.
+Feeds = dict[str, Feed]
+
+
 class Lifecycle:
-    """A feed as an action is called."""
+    """A feed as an action is called. It adds itself to `feeds`."""
 
     def __init__(
         self,
@@ -85,7 +89,10 @@ class Lifecycle:
         state: SourceState,
         *,
         wall_ms: Callable[[], int] = lambda: int(time.time() * 1000),
+        feeds: Feeds | None = None,
     ) -> None:
+        self._feeds = {} if feeds is None else feeds
+        self._feeds[feed.feed] = feed
         self._feed = feed
         self._state = state
         self._wall_ms = wall_ms
@@ -127,7 +134,8 @@ class Lifecycle:
             config=config,
             changed=self._wall_ms(),
         )
-        self._feed.stop(created, deleted=True)
+        for feed in self._feeds.values():
+            feed.stop(created, deleted=True)
         return await self._keep(created, None)
 
     async def _update(self, trigger: str, _: Identity, arguments: Arguments) -> Any:

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from edge_agent.events.alarm_feed import AlarmsPackage
+from edge_agent.events.alarms import AlarmSource
 from edge_agent.events.base import BuiltinError, Receipt
+from edge_agent.events.clock import Clock
 from edge_agent.events.fake import FakeSink, FakeState
 from edge_agent.events.gpio import GpioSource
 from edge_agent.events.gpio_board import Board
@@ -22,6 +25,8 @@ from edge_agent.settings import Gpio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from edge_agent.events.lifecycle import Feeds
 
 pytest.importorskip("gpiozero", reason="pip install 'edgewhisk[gpio]'")
 
@@ -35,8 +40,14 @@ class Bench:
     def __init__(self, factory: Any = "mock") -> None:
         self.state, self.sink = FakeState(), FakeSink()
         self.board, self.pins = Board(Gpio(pin_factory=factory)), Pins()
-        self.source = GpioSource(self.board, self.pins, self.state, self.sink)
-        self.package = GpioPackage(self.source, self.board, self.pins, self.state)
+        self.there = True
+        self.source = GpioSource(
+            self.board, self.pins, self.state, self.sink, exists=lambda _: self.there
+        )
+        self.feeds: Feeds = {}
+        self.package = GpioPackage(
+            self.source, self.board, self.pins, self.state, feeds=self.feeds
+        )
         self._running: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -83,6 +94,14 @@ async def bench() -> AsyncIterator[Bench]:
     yield bench
     await bench.down()
     assert not [t for t in threading.enumerate() if t.name.startswith("gpio")]
+
+
+class _Triggers:
+    def exists(self, _: str) -> bool:
+        return True
+
+    async def delete(self, trigger: str, *, rules: bool) -> None:
+        raise AssertionError(trigger, rules)
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 5) -> None:
@@ -310,6 +329,34 @@ async def test_a_paused_or_deleted_watch_lets_go_of_its_pin(bench: Bench) -> Non
     await bench.events(1)
 
     assert bench.sink.events[0].subscription == "guest/u"
+
+
+async def test_a_trigger_that_is_gone_keeps_no_pin(bench: Bench) -> None:
+    await bench.watch(pin=17)
+    bench.sink.answer = Receipt.UNWANTED
+    await bench.drive(17, 0)
+    await until(lambda: bench.source.fired == 1)
+    assert bench.pins.health() != {}
+    bench.there = False
+    await bench.drive(17, 1)
+    await until(lambda: bench.pins.health() == {})
+
+    assert (await bench.watch("READ"))["status"]["error"] == "the trigger is gone"
+
+
+async def test_a_trigger_that_gets_another_feed_leaves_the_first(bench: Bench) -> None:
+    clock = Clock()
+    alarms = AlarmSource(bench.state, bench.sink, _Triggers(), clock)
+    package = AlarmsPackage(alarms, bench.state, feeds=bench.feeds)
+    once = next(call for name, call in package.feeds.items() if name.name == "once")
+    await bench.watch(pin=17)
+    life = {"triggerName": "/_/t", "authKey": "u:k", "lifecycleEvent": "CREATE"}
+    await once(GUEST, {**life, "date": "2999-01-01"})
+
+    assert bench.pins.health() == {}
+    assert alarms.health()["alarms"] == 1
+    await bench.watch(pin=17)
+    assert alarms.health()["alarms"] == 0
 
 
 async def test_a_pin_has_one_holder(bench: Bench) -> None:
