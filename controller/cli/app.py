@@ -22,6 +22,7 @@ from controller.cli import (
     demo,
     deploy,
     doctor,
+    events,
     fleet,
     local,
     mapreduce,
@@ -43,7 +44,17 @@ _OPERATE = "Operate"
 DEBUG = "--debug"
 #: As `edgectl --help` shows them.
 _ORDER = ["demo", "local", "action", "trigger", "rule", "package", "activation"]
-_ORDER += ["on", "bridge", "pi", "mapreduce", "bench", "fleet", "deploy", "apply"]
+_ORDER += [
+    "events",
+    "on",
+    "bridge",
+    "pi",
+    "mapreduce",
+    "bench",
+    "fleet",
+    "deploy",
+    "apply",
+]
 _ORDER += ["doctor", "target"]
 
 
@@ -119,6 +130,7 @@ app.add_typer(trigger.app, name="trigger", rich_help_panel=_USE)
 app.add_typer(rule.app, name="rule", rich_help_panel=_USE)
 app.add_typer(package.app, name="package", rich_help_panel=_USE)
 app.add_typer(activation.app, name="activation", rich_help_panel=_USE)
+app.add_typer(events.app, name="events", rich_help_panel=_USE)
 app.add_typer(on.app, name="on", rich_help_panel=_USE)
 app.add_typer(bridge.app, name="bridge", rich_help_panel=_USE)
 app.add_typer(mapreduce.app, name="mapreduce", rich_help_panel=_COMPUTE)

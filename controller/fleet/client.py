@@ -272,17 +272,23 @@ class Client:
 
     # --- our own extensions -----------------------------------------------------
 
-    async def edge(self, path: str) -> Any:
-        """GET `/edge/v1/PATH`, decoded. 404 or 405 from a host that is no agent.
+    async def edge(self, path: str, *, method: str = "GET") -> Any:
+        """Ask for `/edge/v1/PATH`: the answer decoded, None when it has no body.
 
-        The system key is used when the target has one.
+        The system key is used when the target has one. 404 or 405 from a host that is
+        no agent.
         """
-        headers = {}
-        if self.target.system_key:
-            headers["Authorization"] = basic(self.target.system_key)
         url = URL(f"{self.target.url}/edge/v1/{path}", encoded=True)
-        reply = await self._transport.send("GET", url, idempotent=True, headers=headers)
-        return reply.decode(Any)
+        reply = await self._transport.send(
+            method, url, idempotent=method == "GET", headers=self.edge_headers
+        )
+        return reply.decode(Any) if reply.body else None
+
+    @property
+    def edge_headers(self) -> dict[str, str]:
+        """Whose key `/edge/v1` is asked with."""
+        key = self.target.system_key
+        return {"Authorization": basic(key)} if key else {}
 
     @property
     def session(self) -> aiohttp.ClientSession:
