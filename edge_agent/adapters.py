@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
-import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ from edge_agent.model.errors import (
 )
 from edge_agent.model.feeds import Outgoing
 from edge_agent.model.jobs import Identity
-from edge_agent.model.names import FullName
+from edge_agent.model.names import FullName, new_activation_id
 from edge_agent.settings import Settings
 from edge_agent.store.dedup import Key
 from edge_agent.store.inbox import Accepted
@@ -83,7 +82,7 @@ class NodeSink:
                     trigger=FullName(namespace, trigger),
                     payload=event.payload,
                     headers={},
-                    transaction_id=uuid.uuid4().hex,
+                    transaction_id=new_activation_id(),
                     key=key,
                     reply=event.reply,
                 )
@@ -106,7 +105,7 @@ class NodeSink:
             identity,
             action=name,
             payload=event.payload,
-            transaction_id=uuid.uuid4().hex,
+            transaction_id=new_activation_id(),
             reply=event.reply,
         )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from controller.bench.accepting import durable, jobs
 from controller.bench.invoking import payload, slots, warm
 from controller.bench.load import BenchError
+from controller.bench.messages import messages
 from controller.bench.pins import gpio
 from controller.bench.row import Row
 from controller.bench.server import Cores, on_cores
@@ -27,6 +28,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "payload": payload,
     "start": start,
     "durable": durable,
+    "messages": messages,
     "gpio": gpio,
 }
 
