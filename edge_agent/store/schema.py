@@ -80,7 +80,6 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 def prepare(connection: sqlite3.Connection) -> None:
     """Make the file ours: write-ahead log, incremental vacuum, newest schema."""
-    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     connection.execute("PRAGMA synchronous=FULL")
