@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, UnsetType
 
 from edge_agent.model.delivery import RetryPolicy
 from edge_agent.model.entities import Wire
@@ -50,7 +50,7 @@ class EventView(Wire, frozen=True, kw_only=True):
     """One event with all that is known of it."""
 
     event: EventItem
-    arguments: Raw
+    arguments: Any
     version: str
     transaction_id: str
     attempts: list[AttemptView] = []

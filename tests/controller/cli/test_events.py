@@ -1,12 +1,10 @@
-"""From messages to actions: `on mqtt`, feeds and the bridge, with a real broker."""
+"""Dead letters on two real nodes: seen, replayed, dropped and followed."""
 
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,145 +12,120 @@ from typing import Any
 
 import pytest
 
-from controller.demo_answers import connected
 from controller.local import LocalFleet
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.timeout(90), pytest.mark.usefixtures("fleet")]
 
-ECHO = "def main(p):\n    return {'seq': p['payload']['seq'], 'from': p['topic']}\n"
+PICKY = "def main(a):\n    return {'error': 'the valve is stuck'}\n"
 Edgectl = Callable[..., Any]
 
 
 @pytest.fixture
-def port(home: Path) -> Iterator[int]:
-    """Of the broker; two nodes with the action `echo` are found by themselves."""
-    fleet = LocalFleet(home / ".local/share/edgewhisk/local")
-    broker = fleet.up(2).state.broker
-    assert broker is not None
-    yield broker.port
-    fleet.down()
+def letters(edgectl: Edgectl, fleet: LocalFleet, tmp_path: Path) -> list[str]:
+    """One dead letter on each node: the ids, oldest first."""
+    file = tmp_path / "picky.py"
+    file.write_text(PICKY)
+    retry = {"max": 1, "backoff_ms": 10, "on": ["application error"]}
+    edgectl("action", "put", "picky", file)
+    edgectl("trigger", "create", "t")
+    made = edgectl(
+        "rule", "create", "r", "t", "picky", "-a", "retry", json.dumps(retry)
+    )
+    assert made.code == 0, made
+    for node in ("node1", "node2"):
+        edgectl("trigger", "fire", "t", "-p", "n", 7, "--node", node)
+    return [item["activationId"] for item in _dead(edgectl, 2)]
+
+
+def test_dead_letters_are_listed_and_shown_with_every_run(
+    edgectl: Edgectl, letters: list[str]
+) -> None:
+    listed = _dead(edgectl, 2)
+    assert {item["node"] for item in listed} == {"node1", "node2"}
+    assert {item["reason"] for item in listed} == {"failed"}
+    assert [item["attempts"] for item in listed] == [2, 2]
+    assert "the valve is stuck" in edgectl("events", "list").out
+    shown = edgectl("events", "show", letters[0]).json
+    assert shown["arguments"] == {"n": 7}
+    assert [run["error"] for run in shown["attempts"]] == ["the valve is stuck"] * 2
+    record = edgectl("activation", "get", letters[0]).json
+    annotations = {a["key"]: a["value"] for a in record["annotations"]}
+    assert (annotations["attempts"], annotations["deadLetter"]) == (2, "failed")
+    assert edgectl("events", "show", "0" * 32).code == 1
+
+
+def test_a_replay_is_a_new_activation_that_names_the_old_one(
+    edgectl: Edgectl, letters: list[str]
+) -> None:
+    replayed = edgectl("events", "replay", letters[0], "--json")
+    assert replayed.code == 0, replayed
+    (one,) = replayed.json
+    assert one["replayOf"] == letters[0]
+    listed = _dead(edgectl, 2)  # it fails again
+    assert one["activationId"] in {item["activationId"] for item in listed}
+    assert letters[0] not in {item["activationId"] for item in listed}
+    record = edgectl("activation", "get", one["activationId"]).json
+    annotations = {a["key"]: a["value"] for a in record["annotations"]}
+    assert annotations["replayOf"] == letters[0]
+    twice = edgectl("events", "replay", letters[0])
+    assert (twice.code, twice.out) == (1, "")
+
+
+def test_all_of_them_are_replayed_or_dropped_at_once(
+    edgectl: Edgectl, letters: list[str], tmp_path: Path
+) -> None:
+    mended = tmp_path / "mended.py"
+    mended.write_text("def main(a):\n    return {'n': a['n']}\n")
+    edgectl("action", "put", "picky", mended)
+    assert edgectl("events", "replay", "--all", "--reason", "poison").err == (
+        "ok: replayed 0 event(s)\n"
+    )
+    replayed = edgectl("events", "replay", "--all", "--json").json
+    assert {one["replayOf"] for one in replayed} == set(letters)
+    _dead(edgectl, 0)
+    dropped = edgectl("events", "drop", "--all", "--json").json
+    assert dropped == {"dropped": 0}
+    wrong = edgectl("events", "drop")
+    assert (wrong.code, wrong.out) == (2, "")
+
+
+def test_a_dropped_letter_is_gone_and_its_record_stays(
+    edgectl: Edgectl, letters: list[str]
+) -> None:
+    assert edgectl("events", "drop", letters[1]).err == "ok: dropped 1 event(s)\n"
+    assert [item["activationId"] for item in _dead(edgectl, 1)] == [letters[0]]
+    assert edgectl("activation", "get", letters[1]).code == 0
 
 
 @pytest.fixture
-def echo(edgectl: Edgectl, tmp_path: Path, port: int) -> None:
-    file = tmp_path / "echo.py"
-    file.write_text(ECHO)
-    assert edgectl("action", "put", "echo", file).code == 0
+def tail() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "controller", "events", "tail", "-n", "3"]
+    process = subprocess.Popen(
+        [*command, "--json", "--node", "node1"], stdout=subprocess.PIPE, text=True
+    )
+    yield process
+    process.kill()
+    process.communicate()
 
 
-def records(edgectl: Edgectl, count: int) -> list[dict[str, Any]]:
-    for _ in range(100):
-        listed: list[dict[str, Any]] = edgectl(
-            "activation", "list", "--name", "echo", "--json"
-        ).json
-        if len(listed) >= count:
-            return listed
-        time.sleep(0.05)
-    raise AssertionError(f"only {len(listed)} of {count}")
-
-
-@pytest.mark.usefixtures("echo")
-def test_on_mqtt_runs_the_action_and_publishes_its_result(
-    edgectl: Edgectl, port: int
+def test_the_tail_tells_what_happens(
+    edgectl: Edgectl, letters: list[str], tail: subprocess.Popen[str]
 ) -> None:
-    said = edgectl(
-        "on", "mqtt", "sensors/+/temp", "echo", "--result-topic", "out", "--json"
-    )
-    assert said.code == 0, said
-    assert said.err == "ok: messages on sensors/+/temp run echo on node1\n"
-    assert said.json == {
-        "node": "node1",
-        "trigger": "sensors-any-temp-echo",
-        "rule": "sensors-any-temp-echo-rule",
-    }
-    came: list[bytes] = []
-    arrived = threading.Event()
-
-    def on_message(body: bytes) -> None:
-        came.append(body)
-        arrived.set()
-
-    with connected("127.0.0.1", port, topic="out", on_message=on_message) as client:
-        client.publish("sensors/kitchen/temp", '{"seq": 7}', qos=1)
-        assert arrived.wait(10)
-    assert json.loads(came[0]) == {"seq": 7, "from": "sensors/kitchen/temp"}
-
-    shown = edgectl("trigger", "get", "sensors-any-temp-echo").json
-    assert shown["feed"]
-    assert edgectl("trigger", "list").out.split("\t")[1] == (
-        "/whisk.system/mqtt/subscribe"
-    )
-    assert edgectl("rule", "delete", "sensors-any-temp-echo-rule").code == 0
-    assert edgectl("trigger", "delete", "sensors-any-temp-echo").code == 0
-    assert edgectl("trigger", "list", "--json").json == []
+    time.sleep(2)  # until it follows
+    edgectl("trigger", "fire", "t", "-p", "n", 8, "--node", "node1")
+    out, _ = tail.communicate(timeout=20)
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [one["event"] for one in told] == ["accepted", "retry", "dead"]
+    assert {one["node"] for one in told} == {"node1"}
+    assert len({one["activation_id"] for one in told}) == 1
 
 
-@pytest.mark.usefixtures("echo")
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (["on", "mqtt", "a/#/b", "echo"], 1),
-        (["on", "mqtt", "a/b", "nothing"], 1),
-        (["on", "mqtt", "a/b", "echo", "-p", "qos", "7"], 1),
-        (["on", "mqtt", "a/b", "echo", "--result-topic", "x/#"], 2),
-        (["trigger", "create", "t", "--feed", "/whisk.system/no/feed"], 1),
-        (["trigger", "create", "t", "--feed", "/whisk.system/mqtt/subscribe"], 1),
-    ],
-)
-def test_what_fails_half_way_is_undone(
-    edgectl: Edgectl, arguments: list[str], code: int
-) -> None:
-    said = edgectl(*arguments)
-    assert said.code == code, said
-    assert said.err.startswith("error: ")
-    assert "Traceback" not in said.err
-    assert edgectl("trigger", "list", "--json").json == []
-    assert edgectl("rule", "list", "--json").json == []
-
-
-@pytest.mark.usefixtures("echo")
-def test_the_bridge_spreads_messages_until_sigterm(
-    edgectl: Edgectl, port: int, tmp_path: Path
-) -> None:
-    mapping = tmp_path / "map.yaml"
-    mapping.write_text(
-        f"broker: 127.0.0.1:{port}\nentries:\n  - {{topic: a/+, action: echo}}\n"
-    )
-    assert edgectl("bridge", "check", "--map", mapping).code == 0
-    command = [sys.executable, "-m", "controller", "bridge", "run", "--print-json"]
-    bridge = subprocess.Popen(
-        [*command, "--map", str(mapping)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert bridge.stdout is not None
-        ready = json.loads(bridge.stdout.readline())
-        assert ready["connected"] is True
-        with connected("127.0.0.1", port) as client:
-            for seq in range(20):
-                client.publish(f"a/{seq}", json.dumps({"seq": seq}), qos=1)
-            listed = records(edgectl, 20)
-    finally:
-        bridge.send_signal(signal.SIGTERM)
-        _, rest = bridge.communicate(timeout=20)
-    assert bridge.returncode == 0, rest
-    assert {item["node"] for item in listed} == {"node1", "node2"}
-
-
-def test_a_wrong_map_is_a_line_for_each_problem(
-    edgectl: Edgectl, tmp_path: Path
-) -> None:
-    mapping = tmp_path / "map.yaml"
-    mapping.write_text("brokr: x\nentries: [{topic: a}, {topic: 'a/#/b', action: b}]\n")
-    said = edgectl("bridge", "check", "--map", mapping)
-    assert said.code == 2
-    lines = said.err.splitlines()
-    assert len(lines) == 3
-    assert all(line.startswith("error: ") for line in lines)
-    run = edgectl(
-        "bridge", "run", "--map", mapping, "--target", "http://h", "--auth", "u:k"
-    )
-    assert run.code == 2
-    assert run.err.splitlines() == lines
+def _dead(edgectl: Edgectl, count: int) -> list[dict[str, Any]]:
+    """The dead letters, once there are as many as are expected and nothing waits."""
+    deadline = time.monotonic() + 15
+    while True:
+        listed: list[dict[str, Any]] = edgectl("events", "list", "--json").json
+        if len(listed) == count and all(i["state"] == "dead" for i in listed):
+            return sorted(listed, key=lambda item: item["accepted"])
+        assert time.monotonic() < deadline, listed
+        time.sleep(0.1)
