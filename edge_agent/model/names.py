@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from dataclasses import dataclass
 
 from edge_agent.model.errors import IllegalName
@@ -51,13 +52,20 @@ def check_activation_id(text: str) -> str:
 #: Ids need to be unique, not secret: they are looked up within the caller's own
 #: namespace. A generator seeded by the system costs a tenth of a `getrandom` each.
 _random = random.Random()  # noqa: S311
-_UUID4_CLEAR = ~(0xF << 76 | 0x3 << 62)
-_UUID4_SET = 0x4 << 76 | 0x2 << 62
+_TIME_BITS, _RANDOM_BITS = 48, 80
+_UUID7_CLEAR = ~(0xF << 76 | 0x3 << 62)
+_UUID7_SET = 0x7 << 76 | 0x2 << 62
 
 
 def new_activation_id() -> str:
-    """A random UUID (version 4) without dashes (B32)."""
-    return f"{_random.getrandbits(128) & _UUID4_CLEAR | _UUID4_SET:032x}"
+    """A UUID without dashes (B32), of version 7: it begins with the time.
+
+    Ids that come together stand together in the store's index: with random ones every
+    commit wrote most of its pages, three quarters of what a burst wrote in all.
+    """
+    now_ms = time.time_ns() // 1_000_000 & (1 << _TIME_BITS) - 1
+    value = now_ms << _RANDOM_BITS | _random.getrandbits(_RANDOM_BITS)
+    return f"{value & _UUID7_CLEAR | _UUID7_SET:032x}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

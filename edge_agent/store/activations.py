@@ -21,6 +21,8 @@ from edge_agent.store.writer import Batch, Row, Writer
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(ActivationRecord)
 AGE_CHECK_S = 60.0
+#: The part of what may be kept that goes at once: a hundredth.
+SLACK = 100
 
 
 class Retention:
@@ -58,6 +60,11 @@ class Retention:
         surplus_bytes = self._bytes - limit.records_bytes
         if surplus <= 0 and surplus_bytes <= 0 and oldest_ms is None:
             return
+        # A little more at once: the pages at the old end are then written once, and
+        # not with every commit.
+        if surplus > 0 or surplus_bytes > 0:
+            surplus += limit.records // SLACK
+            surplus_bytes += limit.records_bytes // SLACK if surplus_bytes > 0 else 0
         last = 0
         for seq, size, start in connection.execute(
             "SELECT seq, length(doc), start FROM activation ORDER BY seq"

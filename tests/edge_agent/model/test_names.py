@@ -62,7 +62,7 @@ def test_b32_an_activation_id_is_32_hex_digits(text: str, said: str) -> None:
 def test_b32_a_new_activation_id_is_a_uuid_and_never_the_same() -> None:
     made = {new_activation_id() for _ in range(1000)}
     assert len(made) == 1000
-    assert all(uuid.UUID(one).version == 4 for one in made)
+    assert all(uuid.UUID(one).version == 7 for one in made)
     assert all(check_activation_id(one) for one in made)
 
 
