@@ -51,6 +51,7 @@ def make_health(
             },
         }
     )
+    health.register("now_ms", lambda: time.time_ns() // 1_000_000)
     health.register("uptime_s", lambda: round(time.monotonic() - started, 1))
     health.register("rss_bytes", _rss_bytes)
     health.register("pool", lambda: _pool_report(pool))

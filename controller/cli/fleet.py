@@ -11,6 +11,8 @@ import typer
 
 from controller.cli.call import with_output
 from controller.cli.errors import InputError
+from controller.cli.fleet_discover import discover
+from controller.cli.fleet_status import status
 from controller.cli.output import Output
 from controller.cli.pairs import value_of
 from controller.fleet.inventory_place import PLACE, inventory_place
@@ -29,6 +31,8 @@ Inventory = Annotated[
         show_default=False,
     ),
 ]
+app.command("status")(status)
+app.command("discover")(discover)
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.:-]*[A-Za-z0-9_])?")
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from controller.fleet.inventory_form import ENCRYPTED, check_yaml, load_yaml
 from controller.fleet.inventory_groups import Groups, Host
-from controller.fleet.inventory_place import InventoryError
+from controller.fleet.inventory_place import InventoryError, no_inventory
 from controller.fleet.pki import find_ca
 
 __all__ = ["InventoryError", "InventoryNode", "read_inventory"]
@@ -81,7 +81,7 @@ def read_hosts(path: Path) -> list[Host]:
     """The hosts with the variables in `OURS` as they are meant; there may be none."""
     if path.suffix not in YAML_ENDINGS or path.is_dir():
         if not path.exists():
-            raise InventoryError(f"{path}: no such file; give -i INVENTORY")
+            raise no_inventory(path)
         return _from_ansible(path)
     check_yaml(path)
     hosts = Groups(path, load_yaml(path)).hosts()

@@ -30,13 +30,14 @@ def ask_ansible(path: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """
     pairs = ", ".join(f"'{name}': {name} | default(none)" for name in names)
     pairs += ", 'group_names': group_names"
+    pairs += ", 'place': groups['all'].index(inventory_hostname)"
     said = _run(path, f"msg={{{{ {{{pairs}}} }}}}")
     found = {
         host.group(1): _message(said[host.end() - 1 :]) for host in _HOST.finditer(said)
     }
     if not found:
         raise InventoryError(f"{path}: no hosts; {_reason(said)}")
-    return found
+    return dict(sorted(found.items(), key=lambda entry: entry[1].pop("place")))
 
 
 def _run(path: Path, message: str) -> str:

@@ -26,7 +26,7 @@ from ruamel.yaml.error import YAMLError
 from controller.fleet.inventory import YAML_ENDINGS
 from controller.fleet.inventory_form import check_yaml
 from controller.fleet.inventory_groups import ALL, UNGROUPED, expand
-from controller.fleet.inventory_place import InventoryError
+from controller.fleet.inventory_place import InventoryError, no_inventory
 from controller.fleet.private import write_private
 
 FIRST = """\
@@ -61,7 +61,7 @@ class InventoryFile:
                 f"{path}: only a YAML inventory can be edited; edit this one yourself"
             )
         if not path.exists():
-            raise InventoryError(f"{path}: no such file; make it: edgectl fleet init")
+            raise no_inventory(path)
         check_yaml(path)
         return cls(path, path.read_text())
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from controller.fleet.inventory_place import InventoryError
+from controller.fleet.inventory_place import InventoryError, no_inventory
 
 PARTS_OF_GROUP = ("hosts", "vars", "children")
 
@@ -71,7 +71,7 @@ class _told:  # noqa: N801 reads as a word
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         path = self._path
         if isinstance(error, FileNotFoundError):
-            raise InventoryError(f"{path}: no such file; give -i INVENTORY") from error
+            raise no_inventory(path) from error
         if isinstance(error, OSError | UnicodeDecodeError):
             raise InventoryError(f"{path}: cannot be read: {error}") from error
         if isinstance(error, yaml.MarkedYAMLError):

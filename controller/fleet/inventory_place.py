@@ -22,6 +22,12 @@ class InventoryError(EdgeWhiskError):
     exit_code: ClassVar[int] = 2
 
 
+def no_inventory(path: Path) -> InventoryError:
+    return InventoryError(
+        f"{path}: no such file; give -i INVENTORY, or make one: edgectl fleet init"
+    )
+
+
 def inventory_place(given: Path | None, environ: Mapping[str, str], home: Path) -> Path:
     """`given`, else `$EDGEWHISK_INVENTORY`, else `~/.config/edgewhisk/...`."""
     if given is not None:

@@ -77,7 +77,7 @@ def test_parsing_loads_nothing_heavy(heavy: str) -> None:
         (["action", "list", "--limit", "x"], "--limit"),
         (["action", "list"], "no target"),
         (["action", "list", "--target", "http://h", "--auth", "x"], "uuid:key"),
-        (["action", "list", "--fleet", "/nowhere"], "/nowhere: cannot be read"),
+        (["action", "list", "--fleet", "/nowhere"], "/nowhere: no such file"),
         (["local", "up", "--nodes", "0"], "--nodes"),
         (["demo", "--points", "many"], "--points takes a number"),
     ],
