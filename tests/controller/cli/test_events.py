@@ -46,7 +46,7 @@ def test_dead_letters_are_listed_and_shown_with_every_run(
     assert [item["attempts"] for item in listed] == [2, 2]
     assert "the valve is stuck" in edgectl("events", "list").out
     shown = edgectl("events", "show", letters[0]).json
-    assert shown["arguments"] == {"n": 7}
+    assert shown["arguments"]["n"] == 7
     assert [run["error"] for run in shown["attempts"]] == ["the valve is stuck"] * 2
     record = edgectl("activation", "get", letters[0]).json
     annotations = {a["key"]: a["value"] for a in record["annotations"]}
