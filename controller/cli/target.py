@@ -1,17 +1,25 @@
-"""`edgectl target`: whom the other commands would talk to."""
+"""`edgectl target` and `edgectl target use NAME`: whom commands talk to."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from controller.cli.call import Call, with_target
 
+if TYPE_CHECKING:
+    from controller.cli.output import Output
+    from controller.fleet.target import Target
+
 
 @with_target
-async def target(call: Call) -> None:
+async def target(call: Call, ctx: typer.Context) -> None:
     """Show which nodes a command would talk to, why those, and whether they answer."""
+    if ctx.invoked_subcommand is not None:
+        return
     from controller.fleet.client import NO_RETRY
     from controller.fleet.fleet import on_each
 
@@ -35,3 +43,48 @@ async def target(call: Call) -> None:
     )
     if any(each.error for each in done):
         raise typer.Exit(1)
+
+
+app = typer.Typer(invoke_without_command=True, callback=target)
+
+
+@app.command("use")
+@with_target
+def use(
+    call: Call,
+    name: Annotated[
+        str,
+        typer.Argument(help="A host of the inventory, a local node, or a target."),
+    ],
+) -> None:
+    """Let `wsk`, and edgectl without options, talk to NAME from now on.
+
+    Writes ~/.wskprops, or the file that WSK_CONFIG_FILE names; its other lines stay.
+    NAME may also be an entry of ~/.config/edgewhisk/targets.toml.
+    """
+    from controller.fleet.named import find_named
+    from controller.fleet.private import write_private
+    from controller.fleet.properties import (
+        properties_of,
+        properties_place,
+        with_properties,
+    )
+
+    home = Path.home()
+    found = find_named(name, call.choice, environ=os.environ, home=home)
+    place = properties_place(os.environ, home)
+    before = place.read_text() if place.exists() else ""
+    write_private(place, with_properties(before, properties_of(found)))
+    call.out.ok(f"{place} names {found.name} ({found.url})")
+    _say_of_certificate(call.out, found)
+    if call.out.json:
+        call.out.document({"name": found.name, "url": found.url, "file": str(place)})
+
+
+def _say_of_certificate(out: Output, found: Target) -> None:
+    """`wsk` trusts the system's authorities alone, or with -i anybody."""
+    if found.insecure:
+        out.say("its certificate is not checked: call wsk with -i")
+    elif found.ca is not None:
+        out.say(f"wsk checks its certificate with: SSL_CERT_FILE={found.ca} wsk ...")
+        out.say("or not at all, with: wsk -i ...")

@@ -240,6 +240,7 @@ def _from_properties(
         url=api_url(host),
         key=check_key(key, source=f"{path}: AUTH"),
         name=_host(host),
+        ca=Path(properties["EDGEWHISK_CA"]) if "EDGEWHISK_CA" in properties else None,
         namespace=properties.get("NAMESPACE") or OWN_NAMESPACE,
     )
     return Chosen((target,), str(path))
