@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
 from controller.fleet.client import Client
 from controller.fleet.transport import OpenWhiskError
 from controller.fleet.wire import RuleBody, RuleView, TriggerBody, TriggerView
+from edge_agent.model.activations import Status
 from edge_agent.model.entities import KeyValue
 from edge_agent.model.errors import EdgeWhiskError
 
@@ -26,10 +27,10 @@ MQTT_FEED = "/whisk.system/mqtt/subscribe"
 class FeedError(EdgeWhiskError):
     """The feed would not do it; the text is the feed's."""
 
-    exit_code: ClassVar[int] = 1
-
-    def __init__(self, feed: str, event: str, text: str) -> None:
+    def __init__(self, feed: str, event: str, text: str, *, refused: bool) -> None:
+        """`refused`: it answered, an application error: what it was told is wrong."""
         super().__init__(f"feed {feed} refused {event}: {text}")
+        self.exit_code = 2 if refused else 1
 
 
 async def call_feed(
@@ -53,7 +54,10 @@ async def call_feed(
     }
     outcome = await client.invoke(feed, msgspec.json.encode(told))
     if not outcome.success:
-        raise FeedError(feed, event, _error_of(bytes(outcome.result)))
+        response = outcome.response
+        refused = response is not None and response.code is Status.APPLICATION_ERROR
+        text = _error_of(bytes(outcome.result))
+        raise FeedError(feed, event, text, refused=refused)
     return bytes(outcome.result)
 
 

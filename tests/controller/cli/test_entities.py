@@ -187,6 +187,23 @@ def test_what_the_host_calls_wrong_input_is_exit_code_2(
     assert edgectl("activation", "get", "xyz").code == 2
 
 
+def test_a_topic_filter_that_cannot_be_is_exit_code_2_and_leaves_nothing(
+    edgectl: Edgectl, hello: Path
+) -> None:
+    edgectl("action", "put", "hello", hello)
+    wired = edgectl("on", "mqtt", "a/#/b", "hello", "--name", "wrong")
+    assert (wired.code, wired.out) == (2, "")
+    assert "topic filter 'a/#/b': level 2 is '#'" in wired.err
+    assert edgectl("trigger", "list", "--json").json == []
+    fed = edgectl(
+        *("trigger", "create", "wrong", "--feed", "/whisk.system/mqtt/subscribe"),
+        *("-p", "topic", "a", "-p", "nonsense", "1"),
+    )
+    assert fed.code == 2
+    assert "nonsense" in fed.err
+    assert edgectl("trigger", "list", "--json").json == []
+
+
 def test_one_node_down_leaves_the_other_to_be_used(
     edgectl: Edgectl, hello: Path, fleet: LocalFleet
 ) -> None:
