@@ -76,7 +76,7 @@ class _MapState:
         else:
             self._notes[key] = doc
 
-    async def outbox(self) -> list[Outgoing]:
+    async def outbox(self, after: str, *, most: int) -> list[Outgoing]:  # noqa: ARG002 there is none
         return []
 
     def sent(self, outgoing_id: str) -> None:

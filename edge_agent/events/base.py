@@ -87,8 +87,8 @@ class SourceState(Protocol):
 
     async def forget(self, subscription_id: str) -> None: ...
 
-    async def outbox(self) -> list[Outgoing]:
-        """What was published before and never acknowledged."""
+    async def outbox(self, after: str, *, most: int) -> list[Outgoing]:
+        """What was published and never acknowledged, the first `most` behind an id."""
         ...
 
     def sent(self, outgoing_id: str) -> None:

@@ -86,8 +86,9 @@ class FakeState:
         else:
             self.notes[key] = doc
 
-    async def outbox(self) -> list[Outgoing]:
-        return list(self.outgoing.values())
+    async def outbox(self, after: str, *, most: int) -> list[Outgoing]:
+        ids = sorted(one for one in self.outgoing if one > after)
+        return [self.outgoing[one] for one in ids[:most]]
 
     def sent(self, outgoing_id: str) -> None:
         self.outgoing.pop(outgoing_id, None)

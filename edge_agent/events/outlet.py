@@ -15,7 +15,7 @@ from typing import Protocol
 
 from edge_agent.events.packets import FIRST_REFUSAL, encode_publish
 
-MOST_WAITING = 10_000
+MOST_WAITING = 2000
 MOST_WAITING_BYTES = 16 << 20
 #: Reasons of a PUBACK that tell of the broker, not of the message: unspecified,
 #: implementation specific, packet identifier in use, quota exceeded.

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: After a refusal that may pass.
 RETRY_S = 5.0
+#: Rows of the outbox that are read at once.
+PAGE = 500
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +38,14 @@ class Publisher:
         self._find = find
         self._queued: set[str] = set()
         self._left_behind = False
+        self._resending = False
         self._group: asyncio.TaskGroup | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self, group: asyncio.TaskGroup) -> None:
         """Send what an earlier life has left in the outbox."""
         self._group = group
-        await self._resend()
+        await self._resend(all_of_it=True)
 
     def stop(self) -> None:
         self._group = None
@@ -60,7 +63,8 @@ class Publisher:
             return
         try:
             connection = self._find(outgoing)
-            publication = _publication(outgoing, partial(self._sent, outgoing))
+            done = partial(self._sent, outgoing, connection)
+            publication = _publication(outgoing, done)
         except BuiltinError as error:
             self._give_up(outgoing, str(error))
             return
@@ -68,6 +72,7 @@ class Publisher:
         if not connection.publish(publication):
             self._queued.discard(outgoing.id)
             self._left_behind = True
+            self._send_later()
 
     async def send(self, outgoing: Outgoing) -> None:
         """Publish and wait for the broker's receipt; nothing is kept on disk.
@@ -95,38 +100,58 @@ class Publisher:
         if problem is not None:
             raise BuiltinError(f"the broker refused the message: {problem.text}")
 
-    def _sent(self, outgoing: Outgoing, problem: Problem | None) -> None:
+    def _sent(
+        self, outgoing: Outgoing, connection: Connection, problem: Problem | None
+    ) -> None:
         self._queued.discard(outgoing.id)
         if problem is None:
             self._state.sent(outgoing.id)
         elif problem.passing:
-            self._send_later(outgoing, problem.text)
+            if self._timer is None:
+                text = "%s for %s is refused for now and sent again: %s"
+                log.warning(text, outgoing.id, outgoing.topic, problem.text)
+            self._send_later()
         else:
             self._give_up(outgoing, problem.text)
-        if self._left_behind and len(self._queued) <= MOST_WAITING // 2:
-            self._left_behind = False
-            self._start_resending()
+        if self._left_behind and connection.outlet.waiting <= MOST_WAITING // 4:
+            self._start_resending(all_of_it=False)
 
-    def _send_later(self, outgoing: Outgoing, problem: str) -> None:
+    def _send_later(self) -> None:
         if self._timer is None and self._group is not None:
-            text = "%s for %s is refused for now and sent again: %s"
-            log.warning(text, outgoing.id, outgoing.topic, problem)
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(RETRY_S, self._start_resending)
+            self._timer = loop.call_later(RETRY_S, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._start_resending(all_of_it=True)
 
     def _give_up(self, outgoing: Outgoing, problem: str) -> None:
         text = "result %s for %s is left out: %s"
         log.error(text, outgoing.id, outgoing.topic, problem)
         self._state.sent(outgoing.id)
 
-    def _start_resending(self) -> None:
-        self._timer = None
-        if self._group is not None:
-            self._group.create_task(self._resend(), name="mqtt outbox")
+    def _start_resending(self, *, all_of_it: bool) -> None:
+        if self._group is not None and not self._resending:
+            work = self._resend(all_of_it=all_of_it)
+            self._group.create_task(work, name="mqtt outbox")
 
-    async def _resend(self) -> None:
-        for outgoing in await self._state.outbox():
-            self.publish(outgoing)
+    async def _resend(self, *, all_of_it: bool) -> None:
+        """Look through the outbox, a page at a time, until there is no more room.
+
+        `all_of_it`: to its end. Behind what waits for a broker that is away there may
+        be more for another one.
+        """
+        self._resending, self._left_behind = True, False
+        after = ""
+        try:
+            while page := await self._state.outbox(after, most=PAGE):
+                for outgoing in page:
+                    self.publish(outgoing)
+                after = page[-1].id
+                if self._left_behind and not all_of_it:
+                    return
+        finally:
+            self._resending = False
 
 
 def _publication(

@@ -84,9 +84,11 @@ class SourceStore:
         if not done.cancelled() and done.exception() is None:
             self._notes[key] = doc
 
-    async def outbox(self) -> list[Outgoing]:
+    async def outbox(self, after: str, *, most: int) -> list[Outgoing]:
         await self._writer.flush()
-        rows = await self._reader.rows("SELECT doc FROM outbox")
+        rows = await self._reader.rows(
+            "SELECT doc FROM outbox WHERE id > ? ORDER BY id LIMIT ?", (after, most)
+        )
         return [_outgoing.decode(row[0]) for row in rows]  # type: ignore[arg-type]
 
     def send(self, outgoing: Outgoing, batch: Batch) -> None:
