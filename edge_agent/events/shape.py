@@ -138,7 +138,7 @@ class Shape:
             return Read(payload)
         try:
             return self._look_inside(payload)
-        except (ValueError, TypeError):  # also what cannot be JSON again
+        except (ValueError, TypeError, RecursionError):  # what cannot be JSON again too
             return Left.MALFORMED
 
     def _payload(self, message: Message, received_ms: int) -> bytes | None:
@@ -166,8 +166,8 @@ class Shape:
             return Left.FILTERED
         key = self._key(document)
         if self.projection is not None:
-            document["payload"] = self.projection.of(document)
-            payload = _encode(document)
+            # A new one: its value may be the whole document.
+            payload = _encode({**document, "payload": self.projection.of(document)})
         return Read(payload, key)
 
     def _key(self, document: Any) -> tuple[str, int] | None:

@@ -202,6 +202,23 @@ async def test_a_subscription_that_the_broker_refuses_is_shown(
     assert source.status("guest/yes")["granted"] == 1
 
 
+async def test_a_refused_subscription_is_asked_for_again(
+    broker_factory: BrokerFactory,
+    ground: Ground,
+    only_open: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("edge_agent.events.session.REFUSED_AGAIN_S", 0.1)
+    broker = broker_factory(*only_open)
+    state = ground.state(no="closed/a", yes="open/a")
+    ground.start(FakeSink(), broker.address, state, keepalive_s=1)
+
+    await ground.until(lambda: caplog.text.count("refused to subscribe closed/a") > 1)
+
+    assert "open/a" not in caplog.text
+
+
 async def test_what_the_outbox_has_is_published_at_the_start_and_deleted(
     broker: Broker, ground: Ground
 ) -> None:

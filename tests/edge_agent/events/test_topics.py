@@ -128,3 +128,23 @@ def test_any_text_is_a_filter_or_a_clear_error(text: str) -> None:
         TopicFilter(text)
     except TopicError as error:
         assert str(error)  # noqa: PT017 both ends are right
+
+
+FILTERS = st.lists(st.sampled_from(["a", "b", "+"]), min_size=1, max_size=3).flatmap(
+    lambda levels: st.sampled_from(
+        [TopicFilter("/".join(levels)), TopicFilter("/".join([*levels, "#"]))]
+    )
+)
+TOPICS = st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map("/".join)
+
+
+@given(FILTERS, FILTERS, st.lists(TOPICS, min_size=20))
+def test_filters_that_share_a_topic_cross_or_one_covers_the_other(
+    one: TopicFilter, other: TopicFilter, topics: list[str]
+) -> None:
+    both = any(one.matches(topic) and other.matches(topic) for topic in topics)
+    covered = one.covers(other) or other.covers(one)
+
+    assert one.crosses(other) == other.crosses(one)
+    assert not (covered and one.crosses(other))
+    assert not both or covered or one.crosses(other)
