@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from edge_agent.engine.builtins import Builtin
 from edge_agent.engine.engine import Engine
+from edge_agent.engine.text_package import text_package
 from edge_agent.events.base import Event, Receipt
 from edge_agent.events.feed import (
     PUBLISH,
@@ -226,5 +227,6 @@ def make_builtins(
         *others,
         Builtin(SUBSCRIBE, mqtt.subscribe, SUBSCRIBE_ANNOTATIONS),
         Builtin(PUBLISH, mqtt.publish, PUBLISH_ANNOTATIONS),
+        *text_package(),
     )
     return {builtin.name: builtin for builtin in offered}

@@ -65,10 +65,12 @@ class Pool(Section, frozen=True, kw_only=True):
     """How many sandboxes: the sum of their declared memory stays within memory_mb.
 
     Without a setting that is half of the machine's memory; what sandboxes declare is a
-    bound, and most use a small part of it.
+    bound, and most use a small part of it. Only what running actions may be waiting for
+    goes beyond it, by as much as nested_memory_mb.
     """
 
     memory_mb: Positive = msgspec.field(default_factory=half_of_memory_mb)
+    nested_memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 768
     idle_s: Seconds = 600.0
     queue_jobs: Positive = 4096
     queue_bytes: Positive = 64 << 20

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Raw
 
 from edge_agent.model.activations import (
+    Answer,
     Cause,
     Gone,
     Response,
@@ -23,7 +23,6 @@ from edge_agent.model.activations import (
     Status,
     failure,
     read_run,
-    success,
 )
 from edge_agent.model.entities import Action, Exec, KeyValue
 from edge_agent.model.errors import BuiltinError
@@ -117,5 +116,5 @@ async def _respond(builtin: Builtin, job: Job) -> Response:
         return failure(
             Status.WHISK_ERROR, f"{builtin.name} failed; see the node's log."
         )
-    body = _encode(result)
-    return success(bytes(Raw(body)), size=len(body))
+    # A field `error` means to a built-in action what it means to any other (A67).
+    return read_run(Answer(_encode(result)), timeout_ms=job.action.limits.timeout)

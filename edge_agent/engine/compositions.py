@@ -256,7 +256,7 @@ class _Sequence(_Steps):
             return
         self._components = [self._find(name) for name in self._job.components]
         self._done = 0
-        self._step(self._job.arguments, None)
+        self._step(None)
 
     def _find(self, name: FullName) -> Runnable | None:
         try:
@@ -266,9 +266,9 @@ class _Sequence(_Steps):
 
     def _ended(self, response: Response) -> None:
         self._done += 1
-        self._step(bytes(response.result), response)
+        self._step(response)
 
-    def _step(self, payload: bytes, last: Response | None) -> None:
+    def _step(self, last: Response | None) -> None:
         step = sequences.next_step(
             self._components,
             done=self._done,
@@ -280,7 +280,8 @@ class _Sequence(_Steps):
             case sequences.Invoke(component=component):
                 if component.form is not Form.SEQUENCE:
                     self._scope.count.actions += 1
-                self._invoke(component, payload)
+                given = self._job.arguments if last is None else bytes(last.result)
+                self._invoke(component, given)
             case sequences.Finish(response=response):
                 self._finish(response)
 

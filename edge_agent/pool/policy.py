@@ -17,6 +17,10 @@ allows; an eviction of idle ones, oldest use first; else wait. Where we differ, 
   not fit beside them even if everything else were gone.
 - A job greater than the whole pool is refused at once instead of waiting for ever.
 
+A job that a running one may be waiting for (`may_be_nested`) would wait for ever if
+such callers held all of the memory. It may take `extra_mb` beyond the pool's and does
+not queue for it. An action without a key cannot call, so few others ever do.
+
 Who is next: the queue is FIFO and its head decides, with two exceptions.
 
 - Blocking jobs have a lane of their own, as somebody is waiting for each of them. They
@@ -35,6 +39,9 @@ from collections.abc import Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
+
+from edge_agent.model.jobs import Job
+from edge_agent.pool.context import provides_key
 
 #: What a sandbox has by default and what prewarmed ones have.
 STANDARD_MB = 256
@@ -124,15 +131,15 @@ class Refuse(msgspec.Struct, frozen=True):
 Decision = Reuse[H] | UsePrewarmed[H] | Create | Evict[H] | Wait | Refuse
 
 
-def place(request: Request, view: View[H]) -> Decision[H]:
+def place(request: Request, view: View[H], *, extra_mb: int = 0) -> Decision[H]:
     """Where `request` runs, or what has to happen first (D6-D9)."""
     warm = view.warm_for(request.revision)
     if warm is not None:
         return Reuse(warm)
-    return _place_cold(request, view)
+    return _place_cold(request, view, extra_mb)
 
 
-def _place_cold(request: Request, view: View[H]) -> Decision[H]:
+def _place_cold(request: Request, view: View[H], extra_mb: int) -> Decision[H]:
     need_mb = request.memory_mb
     if need_mb > view.memory_mb:
         return Refuse(
@@ -145,7 +152,7 @@ def _place_cold(request: Request, view: View[H]) -> Decision[H]:
     prewarmed = view.prewarmed_for(kind, need_mb)
     if prewarmed is not None:
         return UsePrewarmed(prewarmed)
-    missing_mb = need_mb - (view.memory_mb - view.used_mb)
+    missing_mb = need_mb - (view.memory_mb + extra_mb - view.used_mb)
     if missing_mb <= 0:
         return Create(kind)
     return _make_room(need_mb, missing_mb - view.freeing_mb, view)
@@ -188,6 +195,22 @@ def _spare(taken: list[tuple[H, int]], surplus_mb: int) -> tuple[H, ...]:
         else:
             victims.append(handle)
     return tuple(reversed(victims))
+
+
+def may_be_nested(job: Job, running: Iterable[Job]) -> bool:
+    """Whether one of `running` may be waiting for `job`.
+
+    It is when it has passed its transaction id on, as the npm client does. It may be
+    when it was given the key of the namespace that the job runs in.
+    """
+    return job.blocking and any(
+        each.transaction_id == job.transaction_id
+        or (
+            each.identity.namespace == job.identity.namespace
+            and provides_key(each.action)
+        )
+        for each in running
+    )
 
 
 def blocking_next(*, blocking: bool, others: bool, in_a_row: int) -> bool:

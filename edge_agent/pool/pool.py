@@ -100,6 +100,7 @@ class Pool:
         self.wall_ms = wall_ms
         self.on_room: Callable[[], None] = _nothing
         self._idle_s = settings.idle_s
+        self._nested_mb = settings.nested_memory_mb
         self._queue = Queue(
             jobs_max=settings.queue_jobs, bytes_max=settings.queue_bytes
         )
@@ -131,12 +132,11 @@ class Pool:
         if not self._open:
             raise Unavailable("the pool takes no work")
         waiting = Waiting(job, job.revision, self._new_future())
-        if self._queue.jobs:
-            self._queue.add(waiting)
-            self._serve_queue()
-            return waiting.future
-        decision = place(waiting, self._sandboxes)
-        if not self._carry_out(decision, waiting):
+        if not self._queue.jobs:
+            decision = place(waiting, self._sandboxes)
+            if self._carry_out(decision, waiting):
+                return waiting.future
+        if not self._carry_out_nested(waiting):
             self._queue.add(waiting)
             self._serve_queue()
         return waiting.future
@@ -238,6 +238,14 @@ class Pool:
             case Wait() | Evict():
                 return False
         return True
+
+    def _carry_out_nested(self, waiting: Waiting) -> bool:
+        """Run it at once if a running job may be waiting for it; False if it queues."""
+        running = (p.waiting.job for p in self._sandboxes if p.waiting is not None)
+        if not policy.may_be_nested(waiting.job, running):
+            return False
+        decision = place(waiting, self._sandboxes, extra_mb=self._nested_mb)
+        return self._carry_out(decision, waiting)
 
     def _reuse(self, proxy: Proxy, waiting: Waiting) -> None:
         self._active += 1

@@ -136,7 +136,7 @@ async def running(
 
     pool = Pool(
         factory,
-        settings=PoolSettings(**settings),
+        settings=PoolSettings(**{"nested_memory_mb": 0, **settings}),
         code_of=code_of,
         api_host="http://127.0.0.1:3233",
         response_limit=1 << 20,

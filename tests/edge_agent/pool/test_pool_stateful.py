@@ -61,7 +61,10 @@ class PoolMachine(RuleBasedStateMachine):
         self.pool = Pool(
             self.factory,
             settings=PoolSettings(
-                memory_mb=1024, queue_jobs=12, prewarm={"nodejs:20": 1}
+                memory_mb=1024,
+                nested_memory_mb=0,
+                queue_jobs=12,
+                prewarm={"nodejs:20": 1},
             ),
             code_of=self.code_of,
             api_host="",
