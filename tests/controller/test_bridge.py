@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -470,3 +473,69 @@ async def _until_true(read: Callable[[], Awaitable[Any]], wanted: Any) -> None:
     async with asyncio.timeout(10):
         while await read() != wanted:
             await asyncio.sleep(0.02)
+
+
+class Killable:
+    """`edgectl bridge run` as a process of its own."""
+
+    def __init__(self, map_file: Path, agent: Agent) -> None:
+        command = [sys.executable, "-m", "controller", "bridge", "run", "--print-json"]
+        command += ["--map", str(map_file), "--client-id", "killable"]
+        command += ["--target", agent.url, "--auth", agent.key]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self.process.stdout is not None
+        self.report = msgspec.json.decode(self.process.stdout.readline())
+
+    def end(self, sent: signal.Signals) -> int:
+        self.process.send_signal(sent)
+        code = self.process.wait(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+
+@pytest.mark.broker
+@pytest.mark.sandbox
+async def test_a_bridge_that_is_killed_loses_no_message(
+    agent: Agent, broker: Broker, tmp_path: Path
+) -> None:
+    await put_echo(agent)
+    file = tmp_path / "map.yaml"
+    text = f"broker: {broker.address}\nentries: [{{topic: 'a/#', action: echo}}]"
+    await asyncio.to_thread(file.write_text, text)
+    bridge = await asyncio.to_thread(Killable, file, agent)
+    try:
+        assert bridge.report["connected"]
+        messages = [(f"a/{number}", b"1", 1, False) for number in range(300)]
+        sending = asyncio.create_task(
+            asyncio.to_thread(paho.mqtt.publish.multiple, messages, port=broker.port)
+        )
+        async with asyncio.timeout(10):
+            while await runs_of(agent) < 50:
+                await asyncio.sleep(0.01)
+    finally:
+        await asyncio.to_thread(bridge.end, signal.SIGKILL)
+    bridge = await asyncio.to_thread(Killable, file, agent)
+    try:
+        await sending
+        await _until_true(lambda: topics_of(agent), {one[0] for one in messages})
+    finally:
+        code = await asyncio.to_thread(bridge.end, signal.SIGTERM)
+    assert code == 0
+
+
+async def topics_of(agent: Agent) -> set[str]:
+    """What `echo` was run with."""
+    async with Client(Target(url=agent.url, key=agent.key)) as client:
+        summaries = [
+            one
+            for skip in (0, 200, 400)
+            for one in await client.list_activations(name="echo", skip=skip, limit=200)
+        ]
+        records = await asyncio.gather(
+            *(client.get_activation(one.activation_id) for one in summaries)
+        )
+    results = [msgspec.json.decode(one.response.result) for one in records]
+    return {one["topic"] for one in results}
