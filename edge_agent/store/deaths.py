@@ -7,6 +7,7 @@ the midst of this is not counted twice.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 
 import msgspec
@@ -14,20 +15,26 @@ import msgspec
 from edge_agent.model.delivery import DIED, Attempt
 from edge_agent.store.inflight import Inflight
 
+log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(list[Attempt])
 
 
 def count_deaths(connection: sqlite3.Connection, inflight: Inflight) -> None:
-    """Note the deaths on disk, then begin a new life in the file."""
-    connection.execute("BEGIN IMMEDIATE")
+    """Note the deaths on disk, then begin a new life in the file.
+
+    A disk that is full leaves both to the next life, and this one runs unmarked.
+    """
     try:
+        connection.execute("BEGIN IMMEDIATE")
         for seq, start_ms in inflight.died:
             _note(connection, seq, start_ms, inflight.last_life)
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        log.warning("what the last life died of is not counted yet: %s", error)
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return
     inflight.begin()
 
 

@@ -54,7 +54,8 @@ class Dedup:
         self.forgotten = 0
 
     def load(self, connection: sqlite3.Connection) -> None:
-        connection.execute("DELETE FROM seen WHERE until_ms <= ?", (self._wall_ms(),))
+        # Those that are over too: the next key deletes them. To start is to read, as
+        # far as can be: the disk may have no room.
         rows = connection.execute("SELECT key, until_ms FROM seen ORDER BY until_ms")
         self._until.update(rows)
 

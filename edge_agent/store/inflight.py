@@ -11,11 +11,14 @@ The head names the life of the agent that wrote the marks, so that counting them
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _HEAD = struct.Struct("8s8s")
 _SLOT = struct.Struct("qq")
@@ -37,8 +40,12 @@ class Inflight:
 
     def begin(self) -> None:
         """Forget the last life's marks; call it when they have been counted."""
-        # Room is taken now: a full disk must never make a mark a bus error.
-        os.posix_fallocate(self._descriptor, 0, _PAGE)
+        try:
+            # Room is taken now: a full disk must never make a mark a bus error.
+            os.posix_fallocate(self._descriptor, 0, _PAGE)
+        except OSError as error:
+            log.warning("inflight: %s: rows of this life run unmarked", error.strerror)
+            return
         os.ftruncate(self._descriptor, _PAGE)
         mapped = self._map = mmap.mmap(self._descriptor, _PAGE)
         mapped[:] = bytes(_PAGE)
