@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_agent import __version__
@@ -20,6 +21,7 @@ from edge_agent.app import Node
 from edge_agent.model.errors import SettingsError
 from edge_agent.sandbox.probe import probe_kernel
 from edge_agent.settings import Settings, load_settings
+from edge_agent.store.restore import restore
 from edge_agent.systemd import Manager
 from edge_agent.telemetry.log import set_up_logging
 
@@ -65,6 +67,14 @@ def make_parser() -> argparse.ArgumentParser:
         help="print url, key, system_key, pid and data on one line once it serves",
     )
     run.set_defaults(command=_run)
+    back = commands.add_parser("restore", help="make the data folder what a backup is")
+    back.add_argument("backup", type=Path, metavar="FILE", help="the backup")
+    back.add_argument("--settings", type=Path, metavar="FILE", help="a TOML file")
+    back.add_argument("--data", metavar="DIR", help="the data folder (data_dir)")
+    back.add_argument(
+        "--discard", action="store_true", help="drop accepted events that wait there"
+    )
+    back.set_defaults(command=_restore)
     doctor = commands.add_parser("doctor", help="what this machine gives, and the fix")
     doctor.add_argument("--settings", type=Path, metavar="FILE", help="a TOML file")
     doctor.add_argument("--json", action="store_true", help="one JSON document")
@@ -111,6 +121,16 @@ def _install_loop() -> None:
     except ModuleNotFoundError:
         return
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+
+
+def _restore(options: argparse.Namespace) -> int:
+    settings = load_settings(options.settings, data_dir=options.data)
+    folder = Path.cwd() / settings.data_dir
+    auth = os.environ.get("EDGEWHISK_SYSTEM_KEY")
+    origin = restore(folder, options.backup, auth=auth, discard=options.discard)
+    made = datetime.fromtimestamp(origin.made_ms / 1000, UTC).isoformat("T", "seconds")
+    sys.stdout.write(f"restored {folder}: node {origin.node_id} as of {made}\n")
+    return EXIT_DONE
 
 
 def _doctor(options: argparse.Namespace) -> int:

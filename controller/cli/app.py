@@ -17,6 +17,7 @@ from controller.cli import (
     action,
     activation,
     apply,
+    backup,
     bench,
     bridge,
     demo,
@@ -55,7 +56,7 @@ _ORDER += [
     "deploy",
     "apply",
 ]
-_ORDER += ["doctor", "target"]
+_ORDER += ["backup", "restore", "doctor", "target"]
 
 
 class Edgectl(TyperGroup):
@@ -139,5 +140,7 @@ app.add_typer(bench.app, name="bench", rich_help_panel=_COMPUTE)
 app.add_typer(fleet.app, name="fleet", rich_help_panel=_OPERATE)
 app.command("deploy", rich_help_panel=_OPERATE)(deploy.deploy)
 app.command("apply", rich_help_panel=_OPERATE)(apply.apply)
+app.command("backup", rich_help_panel=_OPERATE)(backup.backup)
+app.command("restore", rich_help_panel=_OPERATE)(backup.restore)
 app.command("doctor", rich_help_panel=_OPERATE)(doctor.doctor)
 app.add_typer(target.app, name="target", rich_help_panel=_OPERATE)

@@ -19,6 +19,7 @@ from aiohttp import web
 from edge_agent.api import (
     actions,
     activations,
+    backup,
     edge,
     events,
     gateway,
@@ -104,6 +105,7 @@ KEYED: Mapping[str, Methods] = {
     "/api/v1/namespaces/": {"GET": namespaces.list_all},
     "/edge/v1/node": {"GET": edge.node},
     "/edge/v1/load": {"GET": edge.load},
+    "/edge/v1/backup": {"GET": backup.download},
     "/edge/v1/activations/stream": {"GET": edge.stream},
     "/edge/v1/events": {
         "GET": events.list_all,

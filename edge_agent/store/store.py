@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import hashlib
 import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from edge_agent.model.errors import SettingsError
+from edge_agent.model.errors import SettingsError, Unavailable
 from edge_agent.settings import Store as StoreSettings
 from edge_agent.store.activations import ActivationStore, Retention
 from edge_agent.store.apis import ApiStore
+from edge_agent.store.backup import copy_store, node_id
 from edge_agent.store.dead_letters import DeadLetters
 from edge_agent.store.deaths import count_deaths
 from edge_agent.store.dedup import Dedup
@@ -54,6 +54,7 @@ class Store:
 
     def __init__(self, folder: Path, settings: StoreSettings) -> None:
         self._folder = folder
+        self._copying = asyncio.Lock()
         self._settings = settings
 
     async def __aenter__(self) -> Self:
@@ -75,7 +76,7 @@ class Store:
     @property
     def node_id(self) -> str:
         """Twelve hexadecimal digits: the same for this data folder, no other's."""
-        return hashlib.sha256(b"node id" + self._files.node_key).hexdigest()[:12]
+        return node_id(self._files.node_key)
 
     @property
     def crowded(self) -> bool:
@@ -85,6 +86,25 @@ class Store:
     async def room(self) -> None:
         """Raises Unavailable when the disk takes nothing."""
         await self.writer.room(self._settings.pending_bytes)
+
+    async def copy(self, auth: str) -> int:
+        """A descriptor of a backup, sealed with the system key `auth`; one at a time.
+
+        All that was accepted before the call is in it.
+
+        Raises:
+            Unavailable: the disk has no room, or another copy is being made.
+        """
+        if self._copying.locked():
+            raise Unavailable("backup: another one is being made")
+        async with self._copying:
+            await self.writer.flush()
+            return await asyncio.to_thread(
+                copy_store,
+                self._folder / DATABASE,
+                node_key=self._files.node_key,
+                auth=auth,
+            )
 
     def _build(self, files: _Files) -> None:
         self._retention = Retention(self._settings)
@@ -142,7 +162,7 @@ class _Files:
 
 def _open(folder: Path) -> _Files:
     path = folder / DATABASE
-    lock = _lock(folder)
+    lock = lock_folder(folder)
     try:
         node_key = load_node_key(folder / NODE_KEY)
         path.touch(mode=0o600)
@@ -160,7 +180,7 @@ def _open(folder: Path) -> _Files:
         raise
 
 
-def _lock(folder: Path) -> int:
+def lock_folder(folder: Path) -> int:
     """Hold the folder's lock file; the kernel frees it however we end."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
