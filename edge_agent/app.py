@@ -130,6 +130,7 @@ class Node:
                 ),
                 stream=stream,
                 load=lambda: load_report(pool, engine),
+                in_flight=pool.in_flight,
             )
         )
         await runner.setup()

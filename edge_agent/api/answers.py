@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from edge_agent.api.call import REQUEST_ID, Call, sendable
-from edge_agent.api.media import JSON, accepts
+from edge_agent.api.media import HTML_TYPE, JSON, accepts
 from edge_agent.api.written import Lines, Written
 from edge_agent.model.errors import (
     MethodNotAllowed,
@@ -60,6 +60,24 @@ def answer_text(
     return Written(status, sendable(text).encode(), fixed=fixed, lines=lines)
 
 
+def answer_page_of_html(call: Call, text: str) -> Written:
+    fixed = (("Content-Type", HTML_TYPE.header),)
+    return Written(
+        200, text.encode(), fixed=fixed, lines=((REQUEST_ID, call.transaction_id),)
+    )
+
+
+def answer_redirect(call: Call, place: str, *, cors: Lines) -> Written:
+    """A 308, as A23 and A24 have it."""
+    text = (
+        "The request, and all future requests should be repeated using "
+        f'<a href="{place}">this URI</a>.'
+    )
+    fixed = (("Content-Type", HTML_TYPE.header), ("Location", place), *cors)
+    lines = ((REQUEST_ID, call.transaction_id),)
+    return Written(308, text.encode(), fixed=fixed, lines=lines)
+
+
 def answer_nothing(call: Call) -> Written:
     """A 204, with CORS and without a content type."""
     return Written(204, fixed=REST, lines=((REQUEST_ID, call.transaction_id),))
@@ -67,7 +85,7 @@ def answer_nothing(call: Call) -> Written:
 
 def refusal(call: Call, error: RequestError | Unavailable) -> Written:
     """An error as A5 has it."""
-    cors = REST if getattr(error, "cors", True) else NO_CORS
+    cors = _cors_of(call) if getattr(error, "cors", True) else NO_CORS
     if getattr(error, "plain", False):
         return answer_text(call, str(error), status=error.status, cors=cors)
     match error:
@@ -76,6 +94,11 @@ def refusal(call: Call, error: RequestError | Unavailable) -> Written:
         case MethodNotAllowed(methods=methods):
             cors = (*cors, ("Allow", methods))
     return failed(call, error.status, str(error), fixed=cors)
+
+
+def _cors_of(call: Call) -> Lines:
+    """Those of the REST API, or of what lies outside it (A6)."""
+    return REST if call.target.rest else SERVICE
 
 
 def failed(call: Call, status: int, text: str, *, fixed: Lines = NO_CORS) -> Written:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,8 @@ class Services:
     """What the API stands on; `app` fills it in.
 
     `load` gives the numbers of `/edge/v1/load`: slots, free_slots, queue, inbox,
-    running. `stopping` is set when the server begins to close.
+    running; `in_flight` the activation ids and actions of what runs. `stopping` is set
+    when the server begins to close, `draining` when it is to be left alone (A21).
     """
 
     engine: Engine
@@ -42,7 +43,9 @@ class Services:
     health: Health
     stream: ActivationStream
     load: Callable[[], Mapping[str, Any]]
+    in_flight: Callable[[], Sequence[tuple[str, str]]] = tuple
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Call:

@@ -24,7 +24,9 @@ from edge_agent.api import (
     events,
     gateway,
     namespaces,
+    openapi,
     packages,
+    probes,
     rules,
     service,
     triggers,
@@ -95,8 +97,20 @@ ROUTES: Mapping[tuple[str, str], Methods] = {
 OPEN: Mapping[str, Methods] = {
     "/": {"GET": service.info},
     "/ping": {"GET": service.ping},
+    "/invokers": {"GET": probes.invokers},
+    "/invokers/healthy/count": {"GET": probes.healthy_count},
+    "/invokers/ready": {"GET": probes.ready},
+    "/activation": {"GET": probes.in_flight},
+    "/activation/count": {"GET": probes.in_flight_count},
+    "/disable": {"POST": probes.disable},
+    "/docs": {"GET": openapi.root_docs},
+    "/docs/index.html": {"GET": openapi.page},
+    "/api-docs": {"GET": openapi.root_document},
     "/api/v1": {"GET": service.api_info},
     "/api/v1/": {"GET": service.api_info},
+    "/api/v1/docs": {"GET": openapi.docs},
+    "/api/v1/docs/index.html": {"GET": openapi.page},
+    "/api/v1/api-docs": {"GET": openapi.document},
 }
 
 #: Paths outside the collections that need one.

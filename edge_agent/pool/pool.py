@@ -183,6 +183,11 @@ class Pool:
         """How many more jobs could be running now, those in the queue counted."""
         return max(0, self.slots - self._active - self._queue.jobs)
 
+    def in_flight(self) -> list[tuple[str, str]]:
+        """Activation id and action of what runs in a sandbox now."""
+        jobs = (proxy.waiting.job for proxy in self._sandboxes if proxy.waiting)
+        return [(job.activation_id, str(job.action.full_name)) for job in jobs]
+
     def view(self) -> PoolView:
         sandboxes, queue = self._sandboxes, self._queue
         return PoolView(

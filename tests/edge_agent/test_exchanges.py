@@ -29,8 +29,6 @@ START_TIMEOUT_S = 15.0
 #: exchanges are replayed.
 LATER = {
     **dict.fromkeys(("A16",), "metrics"),
-    **dict.fromkeys(("A17", "A18", "A19", "A20", "A21"), "service routes"),
-    **dict.fromkeys(("A23", "A24"), "service routes"),
     **dict.fromkeys(("A57", "A57a"), "throttles"),
     **dict.fromkeys(("D21",), "takes a minute"),
 }
@@ -62,6 +60,7 @@ OURS = {
     "fire-tp-args": (NO_KEY, "A88: the caller's key is not passed on"),
     "args-user": (NO_KEY, "B64: the caller's key is not passed on"),
     "http-own-cors": (OWN_CORS, "B69: the action's replaces ours"),
+    "invokers-ready": (r"status 200, not 500: .*", "A19: actions can run"),
     "apimgmt-absent": (r"status 200, not 404: .*", "B85: there is a gateway"),
     "ret-json-array": (ARRAY, "B72: an array is an answer"),
     "ret-http-array": (ARRAY, "B72: an array is no HTTP message"),
