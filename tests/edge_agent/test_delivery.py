@@ -168,7 +168,7 @@ def test_an_event_that_kills_the_agent_twice_is_put_aside(
 def test_a_stop_is_no_death(agent_factory: Agents, tmp_path: Path) -> None:
     data = tmp_path / "data"
     stopping = f"{SETTINGS}\n[server]\nstop_timeout_s = 0.2\n"
-    for life in range(4):
+    for life in range(3):
         agent = agent_factory(settings=stopping, data=data)
         if not life:
             put_rule(agent, SLEEPER)
