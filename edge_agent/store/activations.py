@@ -177,6 +177,7 @@ class ActivationStore:
             record.activation_id,
             record.namespace,
             within,
+            _bound(record) if "/" in within else None,
             record.start,
             _encode(record),
         )
@@ -186,12 +187,18 @@ class ActivationStore:
             self._pending.pop(row[1], None)  # type: ignore[call-overload]
 
 
+def _bound(record: ActivationRecord) -> str | None:
+    """`binding/name` of an action that was invoked through a binding (B34)."""
+    binding = record.annotation("binding")
+    return f"{binding.partition('/')[2]}/{record.name}" if binding else None
+
+
 def _where(
     namespace: str, name: str | None, since: int | None, upto: int | None
 ) -> tuple[str, tuple[object, ...]]:
     wanted = {
         "namespace=?": namespace,
-        "name=?": name,
+        "? IN (name, bound)": name,
         "start>=?": since,
         "start<=?": upto,
     }

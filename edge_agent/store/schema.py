@@ -60,6 +60,9 @@ MIGRATIONS = (
         PRIMARY KEY (namespace, base_path)
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE activation ADD COLUMN bound TEXT;
+    """,
 )
 
 

@@ -43,7 +43,7 @@ Row = tuple[object, ...]
 Statement = tuple[str, Row]
 #: Columns of the tables that take rows in bulk, and the key they are deleted by.
 COLUMNS = {
-    "activation": ("seq", "id", "namespace", "name", "start", "doc"),
+    "activation": ("seq", "id", "namespace", "name", "bound", "start", "doc"),
     "inbox": ("seq", "doc", "line"),
     "attempt": ("seq", "due_ms", "doc"),
     "dead_letter": ("seq", "id", "namespace", "doc"),

@@ -55,6 +55,7 @@ OURS = {
     "put-py-default": (PYTHON, "B5: the default is the Python of the node"),
     "other-namespace-packages": (BUILT_IN, "the built-in packages are open to all"),
     "foreign-packages": (BUILT_IN, "the built-in packages are open to all"),
+    "list-acts-b1-name": (r"\$: 1 items, not 0.*", "B34: found by either name"),
     "fire-rule-action-record": (NO_KEY, "A88: the caller's key is not passed on"),
     "fire-rule-header-record": (NO_KEY, "A88: the caller's key is not passed on"),
     "fire-tp-args": (NO_KEY, "A88: the caller's key is not passed on"),
