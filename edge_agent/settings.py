@@ -78,13 +78,18 @@ class Pool(Section, frozen=True, kw_only=True):
 
 
 class Sandboxing(Section, frozen=True, kw_only=True):
-    """How code is held. `minimum_level`: refuse to start below it."""
+    """How code is held. `minimum_level`: refuse to start below it.
+
+    `fork_server`: start Python sandboxes by forking; `parked`: so many ahead.
+    """
 
     minimum_level: Level = "namespaces"
     network: Literal["auto", "host", "none"] = "auto"
     tmp_mb: Positive = 64
     processes: Positive = 256
     open_files: Positive = 1024
+    fork_server: bool = True
+    parked: Annotated[int, msgspec.Meta(ge=0, le=64)] = 2
 
 
 class Runtime(Section, frozen=True, kw_only=True):

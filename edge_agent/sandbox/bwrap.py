@@ -21,6 +21,8 @@ TMP = "/tmp"  # noqa: S108
 INSIDE = "/run/edgewhisk"
 _SYSTEM = ("/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
+#: To mount, to change users, to drop the rest, to raise a loopback interface.
+_SERVER_CAPABILITIES = ("SYS_ADMIN", "SETUID", "SETGID", "SETPCAP", "NET_ADMIN")
 _LINKS = (
     ("/proc/self/fd", "/dev/fd"),
     ("/proc/self/fd/0", "/dev/stdin"),
@@ -60,10 +62,14 @@ def arguments(
     folders: Folders,
     *,
     network: bool,
+    filter_fd: int | None = None,
 ) -> list[str]:
     """All arguments up to, and without, the command to run."""
+    filtered = [] if filter_fd is None else ["--seccomp", str(filter_fd)]
     return [
-        *_namespaces(probe, network=network),
+        *_namespaces(network=network),
+        *_identity(probe),
+        *filtered,
         *_system(runtime, folders),
         *_devices(),
         *_writable(probe, sandbox.tmp_mb << 20),
@@ -71,19 +77,50 @@ def arguments(
     ]
 
 
-def _namespaces(probe: Probe, *, network: bool) -> list[str]:
-    flags = ["--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+def server_arguments(
+    probe: Probe, runtime: Runtime, folders: Folders, *, as_root: bool
+) -> list[str]:
+    """Those around a fork server, whose children mount the rest by themselves.
+
+    As root it keeps what its children need to leave root behind.
+    """
+    return [
+        *_namespaces(network=True),
+        *(_as_root() if as_root else _identity(probe)),
+        "--as-pid-1",
+        *_system(runtime, folders),
+        *_devices(),
+        *("--dir", TMP, "--dir", ACTION),
+        *("--remount-ro", "/", "--chdir", "/"),
+    ]
+
+
+def _as_root() -> list[str]:
+    """The folders that hold others would be root's alone."""
+    found = []
+    for name in _SERVER_CAPABILITIES:
+        found += ["--cap-add", f"CAP_{name}"]
+    for folder in ("/dev", str(Path(INSIDE).parent)):
+        found += ["--perms", "0755", "--dir", folder]
+    return found
+
+
+def _namespaces(*, network: bool) -> list[str]:
+    return [
+        *("--unshare-pid", "--unshare-ipc", "--unshare-uts"),
+        *([] if network else ["--unshare-net"]),
+        *("--hostname", "action", "--die-with-parent", "--new-session"),
+        *("--cap-drop", "ALL"),
+    ]
+
+
+def _identity(probe: Probe) -> list[str]:
+    flags = []
     if probe.user_namespace:
         flags += ["--unshare-user", "--uid", str(INSIDE_ID), "--gid", str(INSIDE_ID)]
     if probe.cgroup_namespace:
         flags.append("--unshare-cgroup")
-    if not network:
-        flags.append("--unshare-net")
-    return [
-        *flags,
-        *("--hostname", "action", "--die-with-parent", "--new-session"),
-        *("--cap-drop", "ALL"),
-    ]
+    return flags
 
 
 def _system(runtime: Runtime, folders: Folders) -> list[str]:

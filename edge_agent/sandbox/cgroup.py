@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_agent.sandbox.kernel import read_text
+from edge_agent.sandbox.kernel import read_text, write_text
 
 PARENT = "edgewhisk"
 _REMOVE_TRIES, _REMOVE_PAUSE_S = 20, 0.005
@@ -90,6 +90,11 @@ class Group:
                 with contextlib.suppress(ProcessLookupError):
                     (folder / "cgroup.procs").write_text(str(pid))
 
+    def bound_memory(self, memory_mb: int) -> None:
+        """Raises OSError; takes no longer than a system call or two."""
+        if self.memory is not None:
+            _bound_memory(f"{self.memory}", self.version, memory_mb << 20)
+
     @property
     def out_of_memory(self) -> bool:
         """Whether the kernel killed in here for memory."""
@@ -136,7 +141,9 @@ class GroupMaker:
         if self._cgroups.version == 2 and self._cgroups.memory:  # noqa: PLR2004
             self._delegate(self._cgroups.memory)
 
-    def make(self, sandbox_id: str, *, memory_mb: int, processes: int) -> Group:
+    def make(
+        self, sandbox_id: str, *, processes: int, memory_mb: int | None = None
+    ) -> Group:
         """A group with its bounds set; raises OSError."""
         memory, pids = (
             place / self._name / sandbox_id if place else None
@@ -146,8 +153,8 @@ class GroupMaker:
         group = Group(self._cgroups.version, memory, pids, folders)
         for folder in folders:
             folder.mkdir()
-        if memory:
-            _bound_memory(memory, self._cgroups.version, memory_mb << 20)
+        if memory_mb is not None:
+            group.bound_memory(memory_mb)
         if pids:
             (pids / "pids.max").write_text(str(processes))
         return group
@@ -168,15 +175,16 @@ class GroupMaker:
             (folder / "cgroup.subtree_control").write_text("+memory +pids")
 
 
-def _bound_memory(folder: Path, version: int, size: int) -> None:
-    if version == 2:  # noqa: PLR2004
-        (folder / "memory.max").write_text(str(size))
-        with contextlib.suppress(OSError):  # no swap accounting
-            (folder / "memory.swap.max").write_text("0")
-        return
-    (folder / "memory.limit_in_bytes").write_text(str(size))
+def _bound_memory(folder: str, version: int, size: int) -> None:
+    """Swap may be used for none of it; some kernels do not count swap."""
+    names = (
+        ("memory.max", "memory.swap.max")
+        if version == 2  # noqa: PLR2004
+        else ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+    )
+    write_text(f"{folder}/{names[0]}", str(size))
     with contextlib.suppress(OSError):
-        (folder / "memory.memsw.limit_in_bytes").write_text(str(size))
+        write_text(f"{folder}/{names[1]}", "0" if version == 2 else str(size))  # noqa: PLR2004
 
 
 def _sweep(place: Path) -> None:

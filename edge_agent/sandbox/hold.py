@@ -1,9 +1,9 @@
 """How a sandbox's processes are held, and let go for good.
 
 `NamespaceHold`: everything lives in a pid namespace; the kernel ends all of it when its
-first process dies, and that process is only gone when all others are. `GroupHold`:
-no namespace; a process group, plus a search for strays by a variable that each process
-of the sandbox has in its environment.
+first process dies, and that process is only gone when all others are. `ForkHold`: the
+same, made by a fork server. `GroupHold`: no namespace; a process group, plus a search
+for strays by a variable that each process of the sandbox has in its environment.
 """
 
 from __future__ import annotations
@@ -91,6 +91,35 @@ class NamespaceHold:
         if self._first >= 0:
             os.close(self._first)
             self._first = -1
+
+
+class ForkHold:
+    """Of a fork server's child, which is the first process of its namespace."""
+
+    def __init__(self, child: Child, group: Group | None) -> None:
+        self.group = group
+        self._pidfd = os.dup(child.pidfd)
+
+    def settle(self) -> list[int]:
+        """None: its group was joined before it forked."""
+        return []
+
+    def kill(self) -> None:
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def quick_clean(self) -> bool:
+        self.kill()
+        return False
+
+    def clean(self) -> None:
+        if self._pidfd >= 0:
+            _ended(self._pidfd, wait_s=CLEAN_TIMEOUT_S)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        if self.group is not None:
+            self.group.remove()
 
 
 class GroupHold:

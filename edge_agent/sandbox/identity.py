@@ -24,20 +24,25 @@ GROUP = f"root:x:0:\naction:x:{INSIDE}:\n"
 
 
 class Identities:
-    """Gives each sandbox the guard that makes it nobody; none when `wanted` is false.
+    """Makes each sandbox nobody, unless `wanted` is false.
 
     Agents on one machine must not share ids: each begins at its own process id.
     """
 
     def __init__(self, *, wanted: bool = True) -> None:
+        self._wanted = wanted
         self._program = find_setpriv() if wanted else ""
         self._numbers = count(os.getpid() * 97)
+
+    def number(self) -> int:
+        """A user id that is nobody's; 0 for the agent's own."""
+        return _FIRST + next(self._numbers) % _NUMBER if self._wanted else 0
 
     def next(self) -> tuple[str, ...]:
         """What to put before a command that shall run as nobody."""
         if not self._program:
             return ()
-        user = str(_FIRST + next(self._numbers) % _NUMBER)
+        user = self.number()
         return (
             *(self._program, f"--reuid={user}", f"--regid={user}"),
             *("--clear-groups", "--inh-caps=-all"),

@@ -1,4 +1,4 @@
-"""The kernel's small files, read from the event loop without waiting for a disk."""
+"""The kernel's small files, for the event loop: there is no disk behind them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ def _read(path: str) -> str | None:
         return os.read(fd, _ENOUGH).decode(errors="replace")
     except OSError:
         return None
+    finally:
+        os.close(fd)
+
+
+def write_text(path: str, text: str) -> None:
+    """To a file of a control group; raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
     finally:
         os.close(fd)
 

@@ -1,8 +1,8 @@
 """What this kernel and this user give us to hold code with; asked once, at start.
 
 The answer is a value: a level, and findings for people, each with the line that would
-mend it. Level `full` (namespaces, memory cgroup and seccomp) belongs to later work;
-what it needs of cgroups is already found here.
+mend it. Level `full` is namespaces, a memory control group and a seccomp filter,
+`namespaces` lacks one of the latter, `rlimits` has nothing but resource limits.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from pathlib import Path
 
 from edge_agent.sandbox.cgroup import Cgroups, find_cgroups
 from edge_agent.sandbox.identity import Identities
+from edge_agent.sandbox.seccomp import assemble
 
 PROBE_TIMEOUT_S = 5.0
-NAMESPACES, RLIMITS = "namespaces", "rlimits"
+FULL, NAMESPACES, RLIMITS = "full", "namespaces", "rlimits"
 
 #: The least that a sandbox of level `namespaces` is made of.
 _TRIAL = (
@@ -42,7 +43,8 @@ class Finding:
 class Probe:
     """The kernel's gifts. `bwrap` is its path where namespaces work, else empty.
 
-    `nobody`: we are root and can start it as a user that owns nothing.
+    `nobody`: we are root and can start it as a user that owns nothing. `seccomp`: our
+    filter can be installed here.
     """
 
     bwrap: str = ""
@@ -56,7 +58,9 @@ class Probe:
 
     @property
     def level(self) -> str:
-        return NAMESPACES if self.bwrap else RLIMITS
+        if not self.bwrap:
+            return RLIMITS
+        return FULL if self.seccomp and self.cgroups.memory else NAMESPACES
 
 
 _ROOT_FINDING = Finding(
@@ -84,11 +88,7 @@ def probe_kernel(*, bwrap: str | None = None, cgroup_root: Path | None = None) -
         findings.append(_ROOT_FINDING)
     cgroups = find_cgroups(cgroup_root or Path("/sys/fs/cgroup"))
     findings += _cgroup_findings(cgroups)
-    seccomp = _kernel_has_seccomp()
-    if not seccomp:
-        findings.append(
-            Finding("this kernel has no seccomp filters", "CONFIG_SECCOMP_FILTER=y")
-        )
+    seccomp = works and _filter_works(path or "", findings)
     return Probe(
         bwrap=path if works and path else "",
         user_namespace=works and _run(path, "--unshare-user", *_TRIAL) is None,
@@ -148,11 +148,33 @@ def _cgroup_findings(cgroups: Cgroups) -> list[Finding]:
     ]
 
 
-def _kernel_has_seccomp() -> bool:
-    return "Seccomp:" in _read("/proc/self/status")
+def _filter_works(path: str, findings: list[Finding]) -> bool:
+    machine = os.uname().machine
+    program = assemble(machine)
+    if program is None:
+        findings.append(
+            Finding(f"there is no seccomp filter for {machine}", "run a 64-bit system")
+        )
+        return False
+    fd = os.memfd_create("filter")
+    try:
+        os.write(fd, program)
+        os.lseek(fd, 0, os.SEEK_SET)
+        trouble = _run(path, "--seccomp", str(fd), *_TRIAL, kept=fd)
+    finally:
+        os.close(fd)
+    if trouble is not None:
+        findings.append(
+            Finding(
+                f"a seccomp filter cannot be installed: {trouble}",
+                "a kernel with CONFIG_SECCOMP_FILTER=y, and programs for the same "
+                "architecture as the kernel",
+            )
+        )
+    return trouble is None
 
 
-def _run(path: str | None, *arguments: str) -> str | None:
+def _run(path: str | None, *arguments: str, kept: int | None = None) -> str | None:
     """Run bubblewrap around `true`: None when that worked, else why not."""
     try:
         done = subprocess.run(
@@ -160,6 +182,7 @@ def _run(path: str | None, *arguments: str) -> str | None:
             check=False,
             capture_output=True,
             timeout=PROBE_TIMEOUT_S,
+            pass_fds=() if kept is None else (kept,),
         )
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)

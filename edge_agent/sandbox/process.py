@@ -18,14 +18,15 @@ from edge_agent import settings
 from edge_agent.model.activations import Answer
 from edge_agent.model.errors import SettingsError
 from edge_agent.model.limits import MEBIBYTE
-from edge_agent.sandbox import bwrap
-from edge_agent.sandbox.base import SandboxError, SandboxSpec
+from edge_agent.sandbox import bwrap, seccomp
+from edge_agent.sandbox.base import Ran, SandboxError, SandboxSpec
 from edge_agent.sandbox.bounds import Bounds
 from edge_agent.sandbox.cgroup import Group, GroupMaker
 from edge_agent.sandbox.folders import FactoryFolder, make_folder
+from edge_agent.sandbox.fork_starter import ForkStarter
 from edge_agent.sandbox.hold import Hold
 from edge_agent.sandbox.identity import Identities, open_to_all
-from edge_agent.sandbox.probe import NAMESPACES, RLIMITS, Probe, probe_kernel
+from edge_agent.sandbox.probe import FULL, NAMESPACES, RLIMITS, Probe, probe_kernel
 from edge_agent.sandbox.proxy import ProcessSandbox
 from edge_agent.sandbox.runtimes import Runtime, Runtimes, find_runtimes
 from edge_agent.sandbox.spawn import keep_from_children
@@ -34,7 +35,9 @@ from edge_agent.sandbox.system import SystemFiles
 
 START_TIMEOUT_S = 30.0
 START_LOGS_BYTES = 4096
-_RANK = {RLIMITS: 0, NAMESPACES: 1, "full": 2}
+#: The file of the seccomp filter, among the launchers.
+FILTER = "seccomp.bpf"
+_RANK = {RLIMITS: 0, NAMESPACES: 1, FULL: 2}
 #: What an interpreter maps for itself, beside the memory of the action, in MB.
 _BESIDE_MB = {"python": 192, "nodejs": 512}
 
@@ -97,6 +100,7 @@ class ProcessFactory:
                 response_limit=response_limit,
             )
             await asyncio.to_thread(factory.set_up)
+            factory.start_ahead()
         except BaseException:
             await asyncio.to_thread(folder.remove)
             raise
@@ -144,6 +148,8 @@ class ProcessFactory:
     async def close(self) -> None:
         """Destroy every sandbox, then remove what was prepared."""
         await asyncio.gather(*(sandbox.destroy() for sandbox in self.live))
+        if isinstance(self._starter, ForkStarter):
+            await self._starter.close()
         await asyncio.to_thread(self._clear)
 
     # Starting one
@@ -152,8 +158,7 @@ class ProcessFactory:
         self, runtime: Runtime, spec: SandboxSpec, sandbox_id: str
     ) -> Started:
         try:
-            await self._starter.prepare(sandbox_id)
-            return self._starter.start(
+            return await self._starter.start(
                 runtime,
                 spec,
                 sandbox_id,
@@ -165,32 +170,39 @@ class ProcessFactory:
 
     async def _settle(self, sandbox: ProcessSandbox, hold: Hold) -> None:
         """Wait for the launcher; bound its memory while it starts, before its init."""
-        loop = asyncio.get_running_loop()
-        joining = loop.run_in_executor(None, self._make_group, sandbox)
-        try:
-            ran = await sandbox.greet(
-                timeout_s=START_TIMEOUT_S, logs_bytes=START_LOGS_BYTES
-            )
-        finally:
-            hold.group = await asyncio.shield(joining)
+        greeting = sandbox.greet(timeout_s=START_TIMEOUT_S, logs_bytes=START_LOGS_BYTES)
+        if hold.group is None:
+            ran = await self._join_meanwhile(sandbox, hold, greeting)
+        else:
+            ran = await greeting
         if not (isinstance(ran.said, Answer) and ran.said.ok):
             said = "; ".join(ran.logs) or str(ran.said)
             raise SandboxError(f"{sandbox.spec.kind} did not start: {said}")
         pids = hold.settle()
-        if hold.group is not None:
+        if hold.group is not None and pids:
             await asyncio.to_thread(hold.group.add, *pids)
 
-    def _make_group(self, sandbox: ProcessSandbox) -> Group | None:
-        """In a thread. The first process joins at once, which makes the next quick."""
+    async def _join_meanwhile(
+        self, sandbox: ProcessSandbox, hold: Hold, greeting: asyncio.Future[Ran]
+    ) -> Ran:
+        """The first process joins at once, which makes the next quick."""
+        loop = asyncio.get_running_loop()
+        joining = loop.run_in_executor(None, self._join, sandbox.id, sandbox.pid)
+        try:
+            ran = await greeting
+        finally:
+            hold.group = group = await asyncio.shield(joining)
+            if group is not None:
+                group.bound_memory(sandbox.spec.memory_mb)
+        return ran
+
+    def _join(self, name: str, pid: int) -> Group | None:
+        """A group with this process in it. In a thread: it may take 10 ms to join."""
         if self._groups is None:
             return None
         try:
-            group = self._groups.make(
-                sandbox.id,
-                memory_mb=sandbox.spec.memory_mb,
-                processes=self._sandbox.processes,
-            )
-            group.add(sandbox.pid)
+            group = self._groups.make(name, processes=self._sandbox.processes)
+            group.add(pid)
         except OSError as error:
             _log.warning("no control groups from here on: %s", error)
             self._groups = None
@@ -223,7 +235,7 @@ class ProcessFactory:
                 GroupMaker(self.probe.cgroups, name=self.folder.name)
             )
 
-    def _namespace_starter(self, launchers: str) -> NamespaceStarter:
+    def _namespace_starter(self, launchers: str) -> Starter:
         etc = SystemFiles(self._folder.etc)
         etc.build()
         roots = [root for runtime in self.runtimes.found for root in runtime.roots]
@@ -234,13 +246,49 @@ class ProcessFactory:
             etc_bound=etc.bound,
             system=bwrap.system_places(),
         )
-        return NamespaceStarter(
+        identities = Identities(wanted=nobody)
+        starter = NamespaceStarter(
             self.probe,
             self._sandbox,
             folders,
-            Identities(wanted=nobody),
+            identities,
             etc.refresh,
+            filter_path=self._write_filter(),
         )
+        python = next((r for r in self.runtimes.found if r.family == "python"), None)
+        if python is None or not self._sandbox.fork_server:
+            return starter
+        as_root = os.geteuid() == 0
+        return ForkStarter(
+            python,
+            bubblewrap=self.probe.bwrap,
+            arguments=bwrap.server_arguments(
+                self.probe, python, folders, as_root=as_root
+            ),
+            otherwise=starter,
+            join=self._join,
+            identity=identities.number,
+            filter_path=f"{bwrap.INSIDE}/{FILTER}"
+            if self.probe.seccomp
+            else os.devnull,
+            folder_bytes=self._sandbox.tmp_mb << 20,
+            spare=self._sandbox.parked,
+        )
+
+    def _write_filter(self) -> str:
+        """Where the sandboxes find it; empty without one."""
+        program = seccomp.assemble(os.uname().machine)
+        if program is None or not self.probe.seccomp:
+            return ""
+        path = self._folder.launchers / FILTER
+        path.write_bytes(program)
+        path.chmod(0o644)
+        return str(path)
+
+    def start_ahead(self) -> None:
+        """Called by `open`, on the event loop."""
+        if isinstance(self._starter, ForkStarter):
+            self._starter.open(network=self.network)
 
     def _forget(self, sandbox_id: str) -> None:
         self._live.pop(sandbox_id, None)
@@ -263,7 +311,7 @@ def _prepared(groups: GroupMaker) -> GroupMaker | None:
 def _demand(minimum: str, probe: Probe) -> None:
     if _RANK[probe.level] >= _RANK[minimum]:
         return
-    reasons = "; ".join(map(str, probe.findings)) or "level full is not built yet"
+    reasons = "; ".join(map(str, probe.findings))
     raise SettingsError(
         f"sandbox.minimum_level: this machine gives level {probe.level}, "
         f"{minimum} is demanded: {reasons}"

@@ -182,7 +182,7 @@ class ProcessSandbox:
     def _watch(self) -> None:
         ends = self._child.ends
         self._loop.add_reader(ends[ANSWERS], self._on_answer)
-        self._loop.add_reader(self._child.pidfd, self._on_exit)
+        self._loop.add_reader(self._child.exit_fd, self._on_exit)
         for end in _LABELS:
             self._log_poll.register(ends[end], select.POLLIN)
             self._loop.add_reader(ends[end], partial(self._on_log, end))
@@ -318,7 +318,7 @@ class ProcessSandbox:
         return Cause.EXITED
 
     def _let_go(self) -> None:
-        for fd in (*self._child.ends.values(), self._child.pidfd):
+        for fd in (*self._child.ends.values(), self._child.exit_fd):
             self._loop.remove_reader(fd)
         self._loop.remove_writer(self._child.ends[REQUESTS])
         self._child.close_all()

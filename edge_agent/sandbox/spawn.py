@@ -5,7 +5,7 @@ half the time and needs no watcher; a pidfd tells of the death. It must be calle
 thread that lives as long as the agent: bubblewrap's death-with-parent is tied to it.
 
 In the child: fd 0 is /dev/null, 1 and 2 are logs, 3 takes answers, 4 gives requests, 5
-the arguments of bubblewrap, which are too many for a process list.
+the arguments of bubblewrap, which are too many for a process list, 6 its filter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-STDIN, STDOUT, STDERR, ANSWERS, REQUESTS, ARGUMENTS = range(6)
+STDIN, STDOUT, STDERR, ANSWERS, REQUESTS, ARGUMENTS, FILTER = range(7)
+#: What a launcher talks by.
+TALK = (STDOUT, STDERR, ANSWERS, REQUESTS)
 #: Ends for the child are moved above the numbers they are put on there.
 _ABOVE = 10
 _READS, _WRITES = 0, 1
@@ -40,6 +42,11 @@ class Child:
     pidfd: int
     ends: dict[int, int] = field(default_factory=dict)
     status: int | None = None
+
+    @property
+    def exit_fd(self) -> int:
+        """Becomes readable when `reap` has news."""
+        return self.pidfd
 
     def reap(self) -> bool:
         """Whether it is dead; sets `status` (negative: the signal) once."""
@@ -78,32 +85,44 @@ def spawn(
     command: Sequence[str],
     environment: Mapping[str, str],
     *,
-    with_arguments: bool = False,
+    pipes: Sequence[int] = TALK,
+    given: Mapping[int, int] | None = None,
+    opened: Mapping[int, str] | None = None,
 ) -> Child:
     """Start `command` as the leader of a session of its own.
 
     Args:
         command: the program's path and its arguments.
         environment: all of it.
-        with_arguments: make the pipe of fd 5 too.
+        pipes: the numbers to make pipes for.
+        given: numbers, and descriptors of ours that the child gets on them.
+        opened: numbers, and files that the child opens on them to read.
 
     Raises:
         OSError: it cannot be started, or we are out of descriptors.
     """
     ours: dict[int, int] = {}
     theirs: dict[int, int] = {}
-    wanted = [STDOUT, STDERR, ANSWERS, REQUESTS]
     try:
-        for number in [*wanted, ARGUMENTS] if with_arguments else wanted:
-            _open_pipe(number, ours, theirs)
-        pid = _posix_spawn(command, environment, theirs)
+        open_pipes(pipes, ours, theirs)
+        for number, fd in (given or {}).items():
+            theirs[number] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+        pid = _posix_spawn(command, environment, theirs, opened or {})
         _let_go_first(pid)
     except BaseException:
-        _close(ours.values())
+        close_all(ours.values())
         raise
     finally:
-        _close(theirs.values())
+        close_all(theirs.values())
     return Child(pid, os.pidfd_open(pid), ours)
+
+
+def open_pipes(
+    numbers: Sequence[int], ours: dict[int, int], theirs: dict[int, int]
+) -> None:
+    """Make pipes and put their ends into the two; what is there at an error is open."""
+    for number in numbers:
+        _open_pipe(number, ours, theirs)
 
 
 def _let_go_first(pid: int) -> None:
@@ -129,12 +148,19 @@ def _open_pipe(number: int, ours: dict[int, int], theirs: dict[int, int]) -> Non
 
 
 def _posix_spawn(
-    command: Sequence[str], environment: Mapping[str, str], ends: Mapping[int, int]
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    ends: Mapping[int, int],
+    opened: Mapping[int, str],
 ) -> int:
     actions: list[tuple[Any, ...]] = [
         (os.POSIX_SPAWN_OPEN, STDIN, os.devnull, os.O_RDONLY, 0)
     ]
     actions += [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in ends.items()]
+    actions += [
+        (os.POSIX_SPAWN_OPEN, number, path, os.O_RDONLY, 0)
+        for number, path in opened.items()
+    ]
     return os.posix_spawn(
         command[0],
         list(command),
@@ -146,7 +172,7 @@ def _posix_spawn(
     )
 
 
-def _close(fds: Iterable[int]) -> None:
+def close_all(fds: Iterable[int]) -> None:
     for fd in fds:
         os.close(fd)
 

@@ -1,7 +1,6 @@
 """Starting the process of one sandbox: the command, its environment and its limits.
 
-A fork server (cold starts without an interpreter's start) will be one more `Starter`:
-it too hands back a `Child` to talk to and a `Hold` to end it by.
+One more `Starter`, which starts no interpreter, is in `fork_starter.py`.
 """
 
 from __future__ import annotations
@@ -21,8 +20,9 @@ from edge_agent.sandbox.hold import COOKIE, GroupHold, Hold, NamespaceHold
 from edge_agent.sandbox.identity import Identities, find_setpriv
 from edge_agent.sandbox.probe import Probe
 from edge_agent.sandbox.runtimes import Runtime
-from edge_agent.sandbox.spawn import ARGUMENTS, Child, spawn
+from edge_agent.sandbox.spawn import ARGUMENTS, FILTER, TALK, Child, spawn
 
+PYTHON_FLAGS = ("-I", "-S", "-B", "-X", "utf8")
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 #: glibc would give every large block back to the kernel and fault it in anew, half of
 #: a call with 1 MB. The launcher takes the names away before the action can see them.
@@ -39,14 +39,12 @@ class Started:
 
 
 class Starter(Protocol):
-    """`start` is called on the event loop and takes about a millisecond.
+    """`start` raises OSError, and keeps the event loop for a millisecond at most.
 
-    It raises OSError. `prepare` makes, off the loop, what that needs of the disk.
+    Where the hold has a control group already, all that is held is in it.
     """
 
-    async def prepare(self, sandbox_id: str) -> None: ...
-
-    def start(
+    async def start(
         self,
         runtime: Runtime,
         spec: SandboxSpec,
@@ -67,18 +65,21 @@ class NamespaceStarter:
         folders: bwrap.Folders,
         identities: Identities,
         refresh: Callable[[], None],
+        *,
+        filter_path: str = "",
     ) -> None:
         self._probe = probe
         self._sandbox = sandbox
         self._folders = folders
         self._identities = identities
         self._refresh = refresh
+        self._filter_path = filter_path
 
-    async def prepare(self, sandbox_id: str) -> None:  # noqa: ARG002
+    def refresh(self) -> None:
         """Not waited for: what is bound is the folder, and news in it are seen."""
         asyncio.get_running_loop().run_in_executor(None, self._refresh)
 
-    def start(
+    async def start(
         self,
         runtime: Runtime,
         spec: SandboxSpec,
@@ -87,6 +88,7 @@ class NamespaceStarter:
         bounds: Bounds,
         network: bool,
     ) -> Started:
+        self.refresh()
         command = _command(
             runtime,
             spec,
@@ -97,8 +99,9 @@ class NamespaceStarter:
         guard = self._identities.next()
         child = spawn(
             [*guard, self._probe.bwrap, "--args", str(ARGUMENTS), "--", *command],
-            _environment(runtime, bwrap.ACTION, bwrap.TMP),
-            with_arguments=True,
+            environment(runtime, bwrap.ACTION, bwrap.TMP),
+            pipes=(*TALK, ARGUMENTS),
+            opened={FILTER: self._filter_path} if self._filter_path else None,
         )
         self._release(child, runtime, network=network)
         return Started(child, NamespaceHold(child))
@@ -111,6 +114,7 @@ class NamespaceStarter:
             runtime,
             self._folders,
             network=network,
+            filter_fd=FILTER if self._filter_path else None,
         )
         os.write(child.ends[ARGUMENTS], "\0".join([*arguments, ""]).encode())
         child.close(ARGUMENTS)
@@ -126,11 +130,7 @@ class PlainStarter:
         if program := find_setpriv():
             self._guard = (program, "--pdeathsig", "KILL", "--no-new-privs")
 
-    async def prepare(self, sandbox_id: str) -> None:
-        folder = self._folder / sandbox_id / "tmp"
-        await asyncio.to_thread(folder.mkdir, parents=True, mode=0o700)
-
-    def start(
+    async def start(
         self,
         runtime: Runtime,
         spec: SandboxSpec,
@@ -140,6 +140,8 @@ class PlainStarter:
         network: bool,  # noqa: ARG002
     ) -> Started:
         folder = self._folder / sandbox_id
+        tmp = folder / "tmp"
+        await asyncio.to_thread(tmp.mkdir, parents=True, mode=0o700)
         command = _command(
             runtime,
             spec,
@@ -148,9 +150,9 @@ class PlainStarter:
             launcher=f"{self._launchers}/{runtime.launcher}",
             folder=str(folder),
         )
-        environment = _environment(runtime, str(folder), str(folder / "tmp"))
-        environment[COOKIE] = cookie = f"{self._folder.name}/{sandbox_id}/"
-        child = spawn([*self._guard, *command], environment)
+        variables = environment(runtime, str(folder), str(tmp))
+        variables[COOKIE] = cookie = f"{self._folder.name}/{sandbox_id}/"
+        child = spawn([*self._guard, *command], variables)
         return Started(child, GroupHold(child, cookie=cookie, folder=folder))
 
 
@@ -160,12 +162,11 @@ def _command(
     if runtime.family == "nodejs":
         heap = f"--max-old-space-size={spec.memory_mb}"
         return [*bounds.as_command(), runtime.interpreter, heap, launcher, folder]
-    flags = ["-I", "-S", "-B", "-X", "utf8"]
     arguments = [launcher, folder, bounds.as_argument(), *runtime.packages]
-    return [runtime.interpreter, *flags, *arguments]
+    return [runtime.interpreter, *PYTHON_FLAGS, *arguments]
 
 
-def _environment(runtime: Runtime, home: str, tmp: str) -> dict[str, str]:
+def environment(runtime: Runtime, home: str, tmp: str) -> dict[str, str]:
     kept = _KEPT_BLOCKS if runtime.family == "python" else {}
     return {
         **kept,

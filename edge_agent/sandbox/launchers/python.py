@@ -22,7 +22,7 @@ import sys
 sys.path.insert(0, __file__.rpartition("/")[0])
 from python_codec import dumps, loads
 
-del sys.path[0]
+del sys.path[0], sys.modules["python_codec"]
 
 ANSWERS, REQUESTS = 3, 4
 #: Tells the agent that main ran out of memory, which a plain death does not.

@@ -9,7 +9,8 @@ import os
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ import pytest
 from edge_agent import settings
 from edge_agent.model.activations import Answer, Cause, Gone
 from edge_agent.sandbox.base import InitRequest, Ran, RunRequest, SandboxSpec
-from edge_agent.sandbox.probe import Probe
+from edge_agent.sandbox.cgroup import Cgroups
+from edge_agent.sandbox.probe import Probe, probe_kernel
 from edge_agent.sandbox.process import ProcessFactory
 from edge_agent.sandbox.proxy import ProcessSandbox
 
@@ -150,20 +152,42 @@ def _marked(mark: str) -> list[int]:
     return found
 
 
-LEVELS = [pytest.param("namespaces", marks=pytest.mark.sandbox), "rlimits"]
-OpenBench = Callable[[str], Awaitable[Bench]]
+HELD = pytest.mark.sandbox
+#: `full` by the fork server, where the kind has one; `namespaces` by bubblewrap alone.
+LEVELS = [
+    pytest.param("full", marks=HELD),
+    pytest.param("namespaces", marks=HELD),
+    "rlimits",
+]
+OpenBench = Callable[..., Awaitable[Bench]]
+
+
+@cache
+def _kernel() -> Probe:
+    return probe_kernel()
+
+
+def _probe_of(level: str) -> Probe:
+    match level:
+        case "rlimits":
+            return Probe()
+        case "namespaces":
+            return replace(_kernel(), seccomp=False, cgroups=Cgroups())
+        case _:
+            if _kernel().level != "full":
+                pytest.skip("; ".join(map(str, _kernel().findings)))
+            return _kernel()
 
 
 @pytest.fixture
 async def open_bench() -> AsyncIterator[OpenBench]:
     opened: list[ProcessFactory] = []
 
-    async def start(level: str) -> Bench:
-        probe = Probe() if level == "rlimits" else None
+    async def start(level: str, **more: Any) -> Bench:
+        probe = await asyncio.to_thread(_probe_of, level)
+        more = {"minimum_level": "rlimits", "fork_server": level == "full"} | more
         factory = await ProcessFactory.open(
-            settings.Sandboxing(minimum_level="rlimits"),
-            settings.Runtimes(),
-            probe=probe,
+            settings.Sandboxing(**more), settings.Runtimes(), probe=probe
         )
         opened.append(factory)
         assert factory.level == level
@@ -183,5 +207,5 @@ async def bench(request: pytest.FixtureRequest, open_bench: OpenBench) -> Bench:
 
 @pytest.fixture
 async def held(open_bench: OpenBench) -> Bench:
-    """A factory of level namespaces; mark the test `sandbox`."""
-    return await open_bench("namespaces")
+    """A factory of level full; mark the test `sandbox`."""
+    return await open_bench("full")

@@ -15,6 +15,7 @@ from edge_agent.sandbox.cgroup import Cgroups, GroupMaker, find_cgroups
 from edge_agent.sandbox.probe import probe_kernel
 
 if TYPE_CHECKING:
+    from edge_agent.sandbox.proxy import ProcessSandbox
     from tests.edge_agent.sandbox.conftest import Bench
 
 
@@ -118,10 +119,10 @@ async def test_the_kernel_bounds_the_memory_of_a_sandbox(held: Bench) -> None:
     )
     sandbox = await held.ready(code)
     assert held.result(await held.run(sandbox, {"mb": 100})) == {}
-    assert _groups(place, sandbox.id)
+    assert _group_of(sandbox).is_relative_to(place)
     assert held.cause(await held.run(sandbox, {"mb": 600})) == Cause.OUT_OF_MEMORY
     await sandbox.destroy()
-    assert not _groups(place, sandbox.id)
+    assert not _group_of(sandbox).exists()
 
 
 @pytest.mark.sandbox
@@ -140,8 +141,11 @@ async def test_memory_of_children_and_files_counts_too(held: Bench) -> None:
     assert -9 in held.result(await held.run(sandbox))["codes"]
 
 
-def _groups(place: Path, sandbox_id: str) -> list[Path]:
-    return list(place.glob(f"edgewhisk-*/{sandbox_id}"))
+def _group_of(sandbox: ProcessSandbox) -> Path:
+    group = sandbox._hold.group
+    assert group is not None
+    assert group.memory is not None
+    return group.memory
 
 
 @pytest.mark.sandbox
@@ -150,6 +154,6 @@ async def test_no_group_is_left_after_many_sandboxes(held: Bench) -> None:
     place = _needs_memory_groups()
     code = "def main(args):\n    return {}\n"
     made = await asyncio.gather(*(held.ready(code) for _ in range(6)))
-    assert all(_groups(place, sandbox.id) for sandbox in made)
+    assert all(_group_of(sandbox).exists() for sandbox in made)
     await held.factory.close()
     assert not list(place.glob(f"edgewhisk-{os.getpid()}*"))

@@ -43,7 +43,7 @@ async def test_files_of_the_machine_are_not_there(
     secret = tmp_path / "state.db"
     secret.write_text("key")
     secret.chmod(0o644)
-    held, plain = await open_bench("namespaces"), await open_bench("rlimits")
+    held, plain = await open_bench("full"), await open_bench("rlimits")
     arguments = {"path": str(secret)}
     assert await held.once(READ, arguments) == {"failed": "FileNotFoundError"}
     assert await plain.once(READ, arguments) == {"read": "key"}
@@ -123,7 +123,7 @@ async def test_other_processes_are_not_seen(open_bench: OpenBench) -> None:
         "    except OSError: reached = False\n"
         "    return {'pids': len(pids), 'reached': reached}\n"
     )
-    held, plain = await open_bench("namespaces"), await open_bench("rlimits")
+    held, plain = await open_bench("full"), await open_bench("rlimits")
     arguments = {"pid": os.getpid()}
     assert await held.once(code, arguments) == {"pids": 2, "reached": False}
     assert (await plain.once(code, arguments))["reached"]
@@ -273,7 +273,8 @@ async def main():
     factory = await ProcessFactory.open(
         settings.Sandboxing(minimum_level='rlimits'), settings.Runtimes(), probe=probe)
     sandbox = await factory.create(SandboxSpec(factory.resolve('python:default'), 256))
-    code = 'import os\\ndef main(args):\\n    os.execvp("sleep", ["sleep", "54321"])'
+    code = ('import os\\ndef main(args):\\n    os.set_inheritable(3, True)\\n'
+            '    os.execvp("sleep", ["sleep", "54321"])')
     init = InitRequest(name='a', main='main', code=code, binary=False, env={})
     await sandbox.init(init, timeout_s=9, logs_bytes=0)
     running = sandbox.run(RunRequest(b'{}', {}), timeout_s=99, logs_bytes=0)
@@ -284,7 +285,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("level", ["namespaces", "rlimits"])
+@pytest.mark.parametrize("level", ["full", "rlimits"])
 async def test_sandboxes_die_with_an_agent_that_is_killed(
     open_bench: OpenBench, level: str
 ) -> None:
