@@ -82,6 +82,27 @@ seen.enabled = await ow.rules.enable({ name: 'r' })
 seen.rules = await ow.rules.list()
 seen.triggers = await ow.triggers.list()
 
+// API gateway
+await ow.actions.create({
+  name: 'web',
+  action: 'function main(a) { return { hello: a.id || a.__ow_method } }',
+  kind,
+  annotations: { 'web-export': true }
+})
+seen.route = await ow.routes.create({
+  basepath: '/npm', relpath: '/hello/{id}', operation: 'POST', action: 'web', responsetype: 'json'
+})
+await ow.routes.create({ basepath: '/npm', relpath: '/plain', operation: 'GET', action: 'web' })
+seen.called = await (await fetch(`${seen.route.gwApiUrl}/hello/npm`, { method: 'POST' })).json()
+seen.plain = await (await fetch(`${seen.route.gwApiUrl}/plain`)).json()
+seen.routes = await ow.routes.list()
+seen.oneRoute = await ow.routes.get({ basepath: '/npm' })
+await ow.routes.delete({ basepath: '/npm', relpath: '/plain', operation: 'get' })
+seen.deletedRoute = await ow.routes.delete({ basepath: '/npm' })
+seen.noRoute = await refusal(ow.routes.delete({ basepath: '/npm' }))
+seen.noRoutes = await ow.routes.list()
+await ow.actions.delete({ name: 'web' })
+
 // namespaces
 seen.namespaces = await ow.namespaces.list()
 

@@ -52,6 +52,7 @@ def test_the_npm_client_does_all_of_its_work(client: Path, agent: Any) -> None:
     _check_invocations(seen)
     _check_packages(seen)
     _check_triggers_and_rules(seen)
+    _check_routes(seen)
     assert seen["namespaces"] == ["guest"]
     assert seen["gone"] == {
         "status": 404,
@@ -106,6 +107,22 @@ def _check_packages(seen: dict[str, Any]) -> None:
     assert [p["name"] for p in seen["packages"]] == ["p"]
     assert [a["name"] for a in seen["contents"]["actions"]] == ["hello"]
     assert seen["full"]["status"] == 409
+
+
+def _check_routes(seen: dict[str, Any]) -> None:
+    """B78-B83."""
+    assert seen["route"]["gwApiUrl"].endswith("/api/guest/npm")
+    assert seen["called"] == {"hello": "npm"}
+    assert seen["plain"] == {"hello": "get"}
+    (route,) = seen["routes"]["apis"]
+    assert seen["oneRoute"]["apis"] == [route]
+    assert set(route["value"]["apidoc"]["paths"]) == {"/hello/{id}", "/plain"}
+    assert seen["deletedRoute"] == {}
+    assert seen["noRoute"]["status"] == 502
+    assert seen["noRoute"]["error"] == (
+        "API deletion failure: API '/npm' does not exist."
+    )
+    assert seen["noRoutes"] == {"apis": []}
 
 
 def _check_triggers_and_rules(seen: dict[str, Any]) -> None:
