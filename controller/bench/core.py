@@ -15,6 +15,7 @@ from controller.bench.load import BenchError
 from controller.bench.messages import messages
 from controller.bench.pins import gpio
 from controller.bench.row import Row
+from controller.bench.sequences import sequences
 from controller.bench.server import Cores, on_cores
 from controller.bench.starting import cold, memory, start
 
@@ -26,6 +27,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "memory": memory,
     "slots": slots,
     "payload": payload,
+    "sequences": sequences,
     "start": start,
     "durable": durable,
     "messages": messages,

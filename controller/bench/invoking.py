@@ -63,7 +63,7 @@ def _throughput(node: Agent, theirs: Request, ours: Request) -> Row:
 
 
 def _latency(theirs: Request, ours: Request) -> Row:
-    rounds = _by_turns(ours, theirs, rounds=ROUNDS)
+    rounds = by_turns(ours, theirs, rounds=ROUNDS)
     medians = [(called.p50_ms, bare.p50_ms) for called, bare in rounds]
     return Row(
         name="warm_latency",
@@ -88,7 +88,7 @@ def payload(cores: Cores) -> list[Row]:
             node.invoke("echo", data_body(size), query=f"{BLOCKING}&result=true")
             for size in (KILOBYTE, 1000 * KILOBYTE)
         )
-        rounds = _by_turns(large, small, rounds=SIZE_ROUNDS)
+        rounds = by_turns(large, small, rounds=SIZE_ROUNDS)
     medians = [(big.p50_ms, little.p50_ms) for big, little in rounds]
     return [
         Row(
@@ -129,7 +129,7 @@ def _sleeping(cores: Cores, count: int) -> Row:
     )
 
 
-def _by_turns(
+def by_turns(
     first: Request, second: Request, *, rounds: int
 ) -> list[tuple[Measured, Measured]]:
     """At one connection; the round that warms up is left out."""
