@@ -27,7 +27,7 @@ lint: $(DEV_STAMP) ## ruff, mypy strict, codespell, yamllint, ansible-lint
 	$(BIN)/mypy
 	$(BIN)/codespell
 	$(BIN)/yamllint --strict .
-	PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint
+	PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_ROLES_PATH=ansible/roles ansible-lint
 
 bench: $(RUN_STAMP) ## a node's figures as ratios, a table and JSON (ARGS="NAME..." for some)
 	$(BIN)/python -m controller.bench $(ARGS)

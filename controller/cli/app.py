@@ -56,7 +56,7 @@ _ORDER += [
     "deploy",
     "apply",
 ]
-_ORDER += ["backup", "restore", "doctor", "target"]
+_ORDER += ["backup", "restore", "remove", "doctor", "target"]
 
 
 class Edgectl(TyperGroup):
@@ -139,6 +139,7 @@ app.command("pi", rich_help_panel=_COMPUTE)(mapreduce.pi)
 app.add_typer(bench.app, name="bench", rich_help_panel=_COMPUTE)
 app.add_typer(fleet.app, name="fleet", rich_help_panel=_OPERATE)
 app.command("deploy", rich_help_panel=_OPERATE)(deploy.deploy)
+app.command("remove", rich_help_panel=_OPERATE)(deploy.remove)
 app.command("apply", rich_help_panel=_OPERATE)(apply.apply)
 app.command("backup", rich_help_panel=_OPERATE)(backup.backup)
 app.command("restore", rich_help_panel=_OPERATE)(backup.restore)

@@ -77,7 +77,7 @@ class HostRecap(msgspec.Struct, frozen=True):
 
     @property
     def well(self) -> bool:
-        return not (self.failed or self.unreachable)
+        return not (self.failed or self.unreachable or self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +95,23 @@ def parse_event(line: str | bytes) -> Event:
     return _DECODER.decode(line)
 
 
-def recap_of(events: Iterable[Event], hosts: Iterable[str]) -> Recap:
-    """Add the events up. A host without any was never reached: the run broke off."""
+def recap_of(events: Iterable[Event], hosts: Iterable[str], *, goal: str = "") -> Recap:
+    """Add the events up. A host without any was never reached: the run broke off.
+
+    `goal` is the task that ends a host's run well: a host that nothing is wrong with
+    but that did not come so far was left as it is, since another one failed before.
+    """
     found: dict[str, HostRecap] = {}
     reasons: dict[str, str] = {}
+    arrived: set[str] = set()
     for event in events:
         match event:
             case Failed(ignored=False):
                 reasons[event.host] = reason_failed(
                     event.task, event.text, event.stderr
                 )
+            case Ok() if goal and event.task.endswith(goal):
+                arrived.add(event.host)
             case Unreachable():
                 reasons[event.host] = reason_unreachable(event.text)
             case Stats():
@@ -113,7 +120,19 @@ def recap_of(events: Iterable[Event], hosts: Iterable[str]) -> Recap:
                 }
             case _:
                 pass
-    return Recap({name: _ended(name, found, reasons) for name in hosts})
+    recaps = {name: _ended(name, found, reasons) for name in hosts}
+    if not goal:
+        return Recap(recaps)
+    failed = ", ".join(name for name, recap in recaps.items() if not recap.well)
+    left = f"left as it was, since {failed or 'another host'} failed; run it again"
+    return Recap(
+        {
+            name: recap
+            if name in arrived or not recap.well
+            else msgspec.structs.replace(recap, reason=left)
+            for name, recap in recaps.items()
+        }
+    )
 
 
 def _of_counts(counts: Counts) -> HostRecap:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
@@ -28,17 +28,21 @@ USUAL_CONFIGS = ("ansible.cfg", "~/.ansible.cfg", "/etc/ansible/ansible.cfg")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What to run where; `log` is written anew, `hosts` are those it should reach."""
+    """What to run where; `log` is written anew, `hosts` are those it should reach.
+
+    `goal` is the task that each of them comes to when all is well.
+    """
 
     playbook: str
     inventory: Path
     hosts: Sequence[str]
     log: Path
-    variables: Mapping[str, str | bool] = field(default_factory=dict)
+    variables: Mapping[str, Any] = field(default_factory=dict)
     limit: str | None = None
     forks: int | None = None
     check: bool = False
     diff: bool = False
+    goal: str = ""
 
 
 def play(
@@ -57,7 +61,7 @@ def play(
         log.write(f"$ {shlex.join(command)}\n")
         log.flush()
         events = _run(command, log, on_event, environment)
-    return recap_of(events, run.hosts)
+    return recap_of(events, run.hosts, goal="" if run.check else run.goal)
 
 
 def command_of(run: Run) -> list[str]:

@@ -56,7 +56,7 @@ def test_wrong_input_is_exit_2_in_one_line_and_runs_nothing(tmp_path: Path) -> N
         ("-i", str(tmp_path / "none.yaml")): "no such file",
         ("-i", str(good), "--limit", "barn"): "--limit barn matches none",
         ("-i", str(good), "--wheelhouse", str(empty)): "no wheels there",
-        (): "no inventory: give -i FILE",
+        (): "no inventory: make one with `edgectl fleet init`",
     }
 
     for arguments, said in cases.items():

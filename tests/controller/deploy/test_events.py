@@ -79,3 +79,20 @@ def test_a_host_that_the_run_never_came_to_has_failed() -> None:
 
 def test_no_hosts_is_not_well() -> None:
     assert not recap_of([], []).well
+
+
+def test_a_host_that_did_not_come_to_the_goal_was_left_as_it_was() -> None:
+    events: list[Event] = [
+        Ok(host="a", task="edge_agent : The node serves"),
+        Failed(host="b", task="edge_agent : Switch the node", text="rolled back"),
+        Stats(
+            hosts={"a": Counts(ok=9), "b": Counts(ok=8, failures=1), "c": Counts(ok=5)}
+        ),
+    ]
+
+    recap = recap_of(events, ["a", "b", "c"], goal="The node serves")
+
+    assert recap.hosts["a"].well
+    assert recap.hosts["c"].failed == 0
+    assert recap.hosts["c"].reason == "left as it was, since b failed; run it again"
+    assert not recap.well

@@ -142,10 +142,15 @@ def test_the_settings_of_an_inventory_become_the_settings_file(tmp_path: Path) -
     )
 
     document = tomllib.loads((tmp_path / "out.toml").read_text())
-    server = {"host": "0.0.0.0", "port": 80, "body_bytes": 1000}  # noqa: S104
+    tls = document["server"].pop("tls")
+    server = {"host": "127.0.0.1", "port": 80, "body_bytes": 1000}
     assert document == tables | {
         "node": "attic",
         "data_dir": "/var/lib/edgewhisk",
+        "namespace": "guest",
+        "keys_file": "/etc/edgewhisk/keys.json",
         "server": server,
     }
-    assert parse_settings(document, source="the template").server.port == 80
+    assert tls["port"] == 443
+    document["server"]["tls"] = tls
+    assert parse_settings(document, source="the template").server.tls is not None

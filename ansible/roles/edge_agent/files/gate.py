@@ -1,0 +1,123 @@
+"""The health gate: would a caller get an answer from this node?
+
+Run on the node by any Python 3: URL, the address to connect to, the file with the keys,
+the authority's certificate, and how long to try. It calls as a caller does: with TLS,
+for the name in the URL, with the fleet's authority. An action is put, invoked cold and
+then warm.
+"""
+
+import base64
+import http.client
+import json
+import os
+import socket
+import ssl
+import sys
+import time
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import urlsplit
+
+CODE = "def main(args):\n    return {'sum': args['a'] + args['b']}\n"
+ACTION = "/api/v1/namespaces/whisk.system/actions/edgewhisk-gate"
+
+
+class Gate:
+    def __init__(self, url, address, keys, authority):
+        self.parts = urlsplit(url)
+        self.address = address
+        self.authority = authority
+        known = json.loads(Path(keys).read_text()) if Path(keys).exists() else {}
+        self.key = known.get("whisk.system", [""])[0]
+
+    def ask(self, method, path, body=None):
+        """Status and document, on a connection of its own."""
+        port = self.parts.port or {"http": 80, "https": 443}[self.parts.scheme]
+        stream = socket.create_connection((self.address, port), timeout=30)
+        if self.parts.scheme == "https":
+            context = ssl.create_default_context(cadata=self.authority)
+            stream = context.wrap_socket(stream, server_hostname=self.parts.hostname)
+        connection = http.client.HTTPConnection(self.parts.hostname, port)
+        connection.sock = stream
+        token = base64.b64encode(self.key.encode()).decode()
+        headers = {
+            "Authorization": f"Basic {token}",
+            "Content-Type": "application/json",
+        }
+        content = None if body is None else json.dumps(body)
+        connection.request(method, path, content, headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        connection.close()
+        try:
+            return answer.status, json.loads(text or b"null")
+        except ValueError:
+            return answer.status, text.decode(errors="replace")
+
+    def must(self, method, path, body=None):
+        status, answer = self.ask(method, path, body)
+        if status >= HTTPStatus.MULTIPLE_CHOICES:
+            place = path.partition("?")[0]
+            raise SystemExit(f"{method} {place}: {status} {str(answer)[:300]}")
+        return answer
+
+    def wait_until_it_answers(self, seconds):
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return self.must("GET", "/ping")
+            except ssl.SSLError as error:
+                raise SystemExit(f"the certificate is refused: {error}") from error
+            except OSError as error:
+                if time.monotonic() > until:
+                    raise SystemExit(f"no answer: {error}") from error
+            time.sleep(0.5)
+
+    def invoke(self):
+        """Its result must be right, and the second time its sandbox warm."""
+        node = self.must("GET", "/edge/v1/node")
+        kinds = [kind for kind in node.get("kinds", []) if kind.startswith("python")]
+        if not kinds:
+            raise SystemExit("no Python for actions: sudo apt-get install python3")
+        code = {"exec": {"kind": "python:default", "code": CODE}}
+        self.must("PUT", f"{ACTION}?overwrite=true", code)
+        try:
+            for a in (1, 2):
+                record = self.must("POST", f"{ACTION}?blocking=true", {"a": a, "b": 3})
+                result = record.get("response", {}).get("result")
+                if result != {"sum": a + 3}:
+                    raise SystemExit(f"an action answered {str(record)[:300]}")
+        finally:
+            self.ask("DELETE", ACTION)
+        return node
+
+    def see_the_inbox_drain(self, node, seconds):
+        """What was accepted before is worked on: less of it, or something done."""
+        store = node.get("store", {})
+        if store.get("failure"):
+            raise SystemExit(f"the store fails: {store['failure']}")
+        first = store.get("inbox", 0)
+        until = time.monotonic() + seconds
+        while first:
+            now = self.must("GET", "/edge/v1/node")
+            running = now.get("pool", {}).get("running", 0)
+            if now.get("store", {}).get("inbox", 0) < first or running:
+                return
+            # What waits for its next attempt, or for a subscriber's turn, may wait.
+            if not now.get("pool", {}).get("queued", 0):
+                return
+            if time.monotonic() > until:
+                raise SystemExit(f"{first} accepted events wait and none is run")
+            time.sleep(0.5)
+
+
+def main():
+    url, address, keys, authority, seconds = sys.argv[1:]
+    gate = Gate(url, address, keys, authority)
+    gate.wait_until_it_answers(float(seconds))
+    if gate.key:
+        gate.see_the_inbox_drain(gate.invoke(), float(seconds))
+
+
+os.umask(0o077)
+main()
