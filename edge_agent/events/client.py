@@ -127,6 +127,7 @@ class LoopClient(Client):
         self._at_end = False
         self._unsent = bytearray()
         self._flushing = False
+        self._reading = True
         self._waiting_to_write = False
         self.problem: str | None = None
         self.on_socket_open = self._watch
@@ -136,6 +137,17 @@ class LoopClient(Client):
     def packet_id(self) -> int:
         """A new one, from the range that SUBSCRIBE uses as well."""
         return self._mid_generate()
+
+    def set_reading(self, *, on: bool) -> None:
+        """Stop taking what arrives, so that the peer has to wait, or go on."""
+        if on == self._reading or self._sock is None:
+            return
+        self._reading = on
+        if on:
+            self._event_loop.add_reader(self._sock.fileno(), self._readable)
+            self._event_loop.call_soon(self._readable)  # TLS may have read ahead
+        else:
+            self._event_loop.remove_reader(self._sock.fileno())
 
     def write(self, packet: bytes) -> None:
         """Send a whole packet at the end of this turn of the loop."""
@@ -212,9 +224,13 @@ class LoopClient(Client):
                 self._event_loop.remove_writer(self._connected.fileno())
 
     def _readable(self) -> None:
+        if self._sock is None or not self._reading:
+            return
         self._read()
         # TLS reads ahead: of that the system tells nothing any more.
-        while self._sock is not None and self._encrypted and self._encrypted.pending():
+        while self._encrypted and self._sock is not None and self._reading:
+            if not self._encrypted.pending():
+                return
             self._read()
 
     def _read(self) -> None:

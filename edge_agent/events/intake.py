@@ -5,6 +5,7 @@ or has left it out (see `shape` and `pace`). What is REFUSED waits here and is o
 again with back-off, in the order it came, one subscription apart from the others. While
 a subscription has something waiting, what comes after it waits behind it. No more than
 the Receive Maximum is unacknowledged at any time, so no more than that can wait; a
+broker that forgets it, as mosquitto 2.0.11 does under load, is read more slowly. A
 message of QoS 0 has no promise, is never held and is left out (and counted) when it is
 refused.
 
@@ -116,6 +117,8 @@ class Intake:
         self.session_present = False
         #: Offers whose receipt is out.
         self.offered = 0
+        #: Messages that the broker has no receipt for.
+        self.unacknowledged = 0
 
     @property
     def held(self) -> int:
@@ -156,6 +159,8 @@ class Intake:
         self._counts.received += 1
         routes = self._routes.of(message.topic, message.identifiers)
         unit = Unit(message.packet_id, len(routes))
+        if message.packet_id:
+            self.unacknowledged += 1
         if not routes:
             self._counts.unwanted += 1
             self._receipt_given(unit)
@@ -292,6 +297,7 @@ class Intake:
         if unit.waiting <= 0:
             self._counts.acknowledged += 1
             if unit.packet_id:
+                self.unacknowledged -= 1
                 self._acknowledge(unit.packet_id)
 
     # --- what was refused -----------------------------------------------------------

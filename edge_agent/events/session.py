@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 from paho.mqtt.client import ConnectFlags, DisconnectFlags
-from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -82,9 +81,10 @@ class Session:
         self.on_let_go: Callable[[TopicFilter], None] = lambda _: None
         #: What the broker tells of `DROPPED`; None where it tells nothing.
         self.dropped: int | None = None
+        self._crowded = False
         self._client = LoopClient(
             connected,
-            protocol=_protocol(version_5=version_5),
+            protocol=MQTTv5 if version_5 else MQTTv311,
             client_id=client_id,
             persistent=identity.session_expiry_s > 0,
             on_publish_packet=self._take,
@@ -115,6 +115,13 @@ class Session:
 
     def acknowledge(self, packet_id: int) -> None:
         self._client.write(encode_puback(packet_id))
+        if self._crowded and self._unacknowledged <= self.window:
+            self._crowded = False
+            self._client.set_reading(on=True)
+
+    @property
+    def _unacknowledged(self) -> int:
+        return 0 if self._intake is None else self._intake.unacknowledged
 
     async def open(
         self, intake: Intake, stale: set[TopicFilter], *, timeout_s: float
@@ -284,6 +291,9 @@ class Session:
             return
         if self._intake is not None:
             self._intake.take(message)
+            if self._unacknowledged > 2 * self.window and not self._crowded:
+                self._crowded = True
+                self._client.set_reading(on=False)
 
     def _note_dropped(self, message: Message) -> bool:
         """Whether the message is for a trigger as well."""
@@ -377,10 +387,6 @@ class Session:
         if not self._version_5 or len(self._routes):
             return None
         return _properties(PacketTypes.DISCONNECT, SessionExpiryInterval=0)
-
-
-def _protocol(*, version_5: bool) -> MQTTProtocolVersion:
-    return MQTTv5 if version_5 else MQTTv311
 
 
 def _properties(packet: int, **values: int) -> Properties:
