@@ -98,6 +98,7 @@ _MEDIA = {
     "text": "text/plain",
     "page": "text/html",
     "events": "text/event-stream",
+    "bytes": "application/vnd.sqlite3",
     "any": "*/*",
 }
 _QUERY: Schema = {

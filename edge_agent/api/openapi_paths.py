@@ -181,6 +181,13 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/edge/v1/load", "How busy the node is.", {200: ""}, (401, 406)),
     Operation(
         "GET",
+        "/edge/v1/backup",
+        "The whole store as a file.",
+        {200: "bytes"},
+        (401, 403, 503),
+    ),
+    Operation(
+        "GET",
         "/edge/v1/activations/stream",
         "Activations as they end.",
         {200: "events"},
