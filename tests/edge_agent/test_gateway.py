@@ -125,7 +125,7 @@ def client(agent: Any) -> Client:
     return Client(agent)
 
 
-def test_b78_wsk_api_create_list_and_delete_work(client: Client) -> None:
+def test_b78_b81_b85_wsk_api_create_list_and_delete_work(client: Client) -> None:
     client.action("a")
 
     made = client.create("/b", "/p", "GET", "a", apiName="Books")

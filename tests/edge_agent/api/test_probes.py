@@ -20,7 +20,7 @@ async def test_a17_a18_a_node_tells_of_no_invokers(server: Any) -> None:
     assert (await ask(server, "/invokers/healthy/count")).body == 0
 
 
-async def test_a21_only_the_nodes_own_key_disables_it(server: Any) -> None:
+async def test_a19_a21_only_the_nodes_own_key_disables_it(server: Any) -> None:
     nobody = await ask(server, "/disable", "POST")
     guest = await ask(server, "/disable", "POST", identity=server.guest)
     ready = await ask(server, "/invokers/ready")

@@ -73,7 +73,7 @@ async def test_b62_what_is_wrong_with_a_name_is_a_404_without_cors(server: Any) 
         assert (answer.status, answer.has_cors) == (404, False)
 
 
-async def test_b61_a_url_that_is_none_asks_for_a_key_first(server: Any) -> None:
+async def test_a25_b61_a_url_that_is_none_asks_for_a_key_first(server: Any) -> None:
     for path in ("default", "default/", "a$b/x", "default/a$b", "default/%0a"):
         assert (await ask(server, path)).status == 401
         known = await ask(server, path, auth=None)
@@ -95,6 +95,17 @@ async def test_b62_package_parameters_and_bindings_work(server: Any) -> None:
 
     assert (direct.body["pk"], direct.body["own"]) == (1, 2)
     assert (bound.body["pk"], bound.body["own"]) == (3, 2)
+
+
+async def test_b77_the_path_projects_nothing(server: Any) -> None:
+    await put_web(server)
+    returns(server, {"a": {"b": 1}, "body": {"a": 2}})
+
+    whole = await ask(server, "default/w.json/a/b")
+    body = await ask(server, "default/w.http/a")
+
+    assert whole.body == {"a": {"b": 1}, "body": {"a": 2}}
+    assert body.body == {"a": 2}
 
 
 async def test_b64_a_valid_key_names_the_caller_and_is_not_passed_on(

@@ -159,7 +159,7 @@ def test_b70_some_statuses_have_no_body(status: int) -> None:
         (".text", "Response is not valid 'text/plain'."),
     ],
 )
-def test_b72_an_array_is_json_and_nothing_else(extension: str, text: str) -> None:
+def test_a62a_b72_an_array_is_json_and_nothing_else(extension: str, text: str) -> None:
     assert refused(extension, [1, 2]) == (400, text)
     assert json.loads(transcode(".json", b"[1, 2]", success=True).body) == [1, 2]
     assert refused(".json", [1, 2], success=False)[0] == 400

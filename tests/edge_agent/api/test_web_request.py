@@ -164,7 +164,7 @@ def test_b64_names_of_headers_are_lower_case() -> None:
 
 
 @pytest.mark.parametrize("value", ["true", 1, None, [True]])
-def test_b15_only_true_switches_a_web_annotation_on(value: Any) -> None:
+def test_b14_b15_only_true_switches_a_web_annotation_on(value: Any) -> None:
     keys = ("web-export", "raw-http", "web-custom-options")
 
     def options(value: Any) -> Any:
