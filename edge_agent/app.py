@@ -106,6 +106,7 @@ class Node:
             await store.subjects.ensure(namespace)
         factory = await stack.enter_async_context(_sandboxes(settings))
         pool = await self._start_pool(stack, store, factory)
+        _follow_namespaces(store, factory, pool)
         source, senses, engine, stream = self._make_engine(store, pool)
         stack.push_async_callback(engine.close)
         await stack.enter_async_context(self._background("mqtt", source.run()))
@@ -214,6 +215,18 @@ class Node:
             self._tasks.remove(task)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+def _follow_namespaces(store: Store, factory: ProcessFactory, pool: Pool) -> None:
+    """Several tenants share no network: what sandboxes have of it changes with them."""
+
+    def follow() -> None:
+        others = [n for n in store.subjects.namespaces if n != SYSTEM_NAMESPACE]
+        if factory.share_network(tenants=len(others)):
+            pool.retire_all()
+
+    store.subjects.on_change = follow
+    follow()
 
 
 @asynccontextmanager

@@ -98,7 +98,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     """How a job ended; times in ms. `init_ms` is None on a warm start (B40).
 
     Of a sequence or composition, `run_ms` is the sum of what its components took and
-    `logs` are their activation ids.
+    `logs` are their activation ids. `exceeded` names the limit that a failure ran into:
+    memory, timeout, processes or disk.
     """
 
     response: Response
@@ -110,6 +111,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     timed_out: bool = False
     logs: tuple[str, ...] = ()
     level: str = ""
+    exceeded: str = ""
     composed: Composed | None = None
 
 
@@ -156,6 +158,8 @@ def _run_annotations(job: Job, finished: Finished) -> list[KeyValue]:
     ]
     if finished.level:
         found.append(KeyValue(key="isolation", value=finished.level))
+    if finished.exceeded:
+        found.append(KeyValue(key="limitExceeded", value=finished.exceeded))
     if finished.init_ms is not None:
         found.append(KeyValue(key="initTime", value=finished.init_ms))
     return found

@@ -52,6 +52,12 @@ def provides_key(action: Action) -> bool:
     return truthy(next(found, True))
 
 
+def network_of(action: Action) -> str:
+    """`none` where the annotation narrows what the node gives; it cannot widen it."""
+    found = (a.value for a in action.annotations if a.key == "sandbox-network")
+    return "none" if next(found, None) == "none" else "auto"
+
+
 def run_context(job: Job, terms: Terms, *, now_ms: int) -> dict[str, str]:
     """All of C3 but the value. The key is the caller's own: there may be two (F3)."""
     context = {

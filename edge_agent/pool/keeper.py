@@ -66,7 +66,8 @@ class Keeper:
         self._prewarm_after_ns = 0
 
     def create_for(self, waiting: Waiting, kind: str) -> None:
-        proxy = Proxy(SandboxSpec(kind, waiting.memory_mb), self._jobs)
+        spec = SandboxSpec(kind, waiting.memory_mb, waiting.network)
+        proxy = Proxy(spec, self._jobs)
         proxy.bind(waiting, StartKind.COLD)
         self._start(proxy, name=f"pool.create {waiting.job.activation_id}")
 
@@ -93,6 +94,13 @@ class Keeper:
     def evict(self, victims: tuple[Proxy, ...]) -> None:
         for proxy in victims:
             self.remove(proxy, Event.REMOVE)
+
+    def retire_all(self) -> None:
+        """No job after those of now runs in a sandbox that there is now."""
+        for proxy in self._sandboxes:
+            proxy.retired = True
+            if proxy.waiting is None and proxy.state in (State.READY, State.PREWARMED):
+                self.remove(proxy, Event.REMOVE)
 
     def remove(self, proxy: Proxy, event: Event) -> None:
         self._sandboxes.leave(proxy, event)
@@ -163,10 +171,12 @@ class Keeper:
     async def _created(self, proxy: Proxy, sandbox: Sandbox) -> None:
         self._sandboxes.started(proxy, sandbox)
         sandbox.exited.add_done_callback(lambda _: self._exited(proxy))
-        if proxy.waiting is None:
-            self._jobs.made_room()
-        else:
+        if proxy.waiting is not None:
             await self._init(proxy, proxy.waiting)
+            return
+        if proxy.retired:
+            self.remove(proxy, Event.REMOVE)
+        self._jobs.made_room()
 
     async def _init(self, proxy: Proxy, waiting: Waiting) -> None:
         """Fetch the code and begin, if the sandbox lives and somebody still waits."""

@@ -56,7 +56,10 @@ H_co = TypeVar("H_co", covariant=True)
 
 
 class Request(Protocol):
-    """What a job needs. `kind` is as the action declares it."""
+    """What a job needs. `kind` is as the action declares it.
+
+    `network` is `auto`, which is what prewarmed sandboxes have, or `none`.
+    """
 
     @property
     def revision(self) -> Revision: ...
@@ -66,6 +69,9 @@ class Request(Protocol):
 
     @property
     def memory_mb(self) -> int: ...
+
+    @property
+    def network(self) -> str: ...
 
 
 class View(Protocol[H_co]):
@@ -149,9 +155,10 @@ def _place_cold(request: Request, view: View[H], extra_mb: int) -> Decision[H]:
     kind = view.concrete(request.kind)
     if kind is None:
         return Refuse(f"This node has no runtime for the kind '{request.kind}'.")
-    prewarmed = view.prewarmed_for(kind, need_mb)
-    if prewarmed is not None:
-        return UsePrewarmed(prewarmed)
+    if request.network == "auto":
+        prewarmed = view.prewarmed_for(kind, need_mb)
+        if prewarmed is not None:
+            return UsePrewarmed(prewarmed)
     missing_mb = need_mb - (view.memory_mb + extra_mb - view.used_mb)
     if missing_mb <= 0:
         return Create(kind)

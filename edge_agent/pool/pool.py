@@ -207,6 +207,11 @@ class Pool:
         self._shrink()
         self.made_room()
 
+    def retire_all(self) -> None:
+        """What all sandboxes are given has changed: later jobs run in new ones."""
+        self._keeper.retire_all()
+        self.made_room()
+
     # -- decisions and what follows from them -------------------------------------
 
     def _serve_queue(self) -> None:

@@ -35,6 +35,8 @@ NS_PER_MS = 1_000_000
 #: After these a sandbox is as good as before (D8).
 KEPT = (Status.SUCCESS.text, Status.APPLICATION_ERROR.text)
 
+_LIMITS = {Cause.TIMED_OUT: "timeout", Cause.OUT_OF_MEMORY: "memory"}
+
 
 class Owner(Protocol):
     """What a proxy needs of the pool: monotonic ns, epoch ms, and whom to tell."""
@@ -54,7 +56,8 @@ class Owner(Protocol):
 class Proxy:
     """`waiting` is the job it is bound to; `sandbox` is there once it has started.
 
-    `revision` and the terms are those of the action it knows, from init on.
+    `revision` and the terms are those of the action it knows, from init on. A `retired`
+    one is not kept for another job.
     """
 
     __slots__ = (
@@ -67,6 +70,7 @@ class Proxy:
         "_terms",
         "_wait_ms",
         "last_run_ms",
+        "retired",
         "revision",
         "sandbox",
         "spec",
@@ -94,6 +98,7 @@ class Proxy:
         self.waiting = None
         self.used_ns = 0
         self.last_run_ms = 0
+        self.retired = False
         self._owner = owner
         self._init = None
         self._init_ms = None
@@ -207,12 +212,21 @@ class Proxy:
             timed_out=_timed_out(ran.said),
             logs=ran.logs if init is None or init is ran else init.logs + ran.logs,
             level=self.sandbox.level,
+            exceeded=self._exceeded(response, ran.said),
         )
         self._init = None
         del self._job  # an idle sandbox must not hold on to a megabyte of arguments
-        keep = response.status in KEPT and self.alive
+        keep = response.status in KEPT and self.alive and not self.retired
         unread = not keep and _unread(ran.said)
         self._owner.job_done(self, finished, keep=keep, unread=unread)
+
+    def _exceeded(self, response: Response, said: Said) -> str:
+        """Which limit a failure may be put down to; empty when none was reached."""
+        if response.status == Status.SUCCESS.text:
+            return ""
+        if isinstance(said, Gone) and said.cause in _LIMITS:
+            return _LIMITS[said.cause]
+        return self.sandbox.exceeded()
 
 
 def _timed_out(said: Said) -> bool:

@@ -18,6 +18,7 @@ import msgspec
 
 from edge_agent.model.errors import Unavailable
 from edge_agent.model.jobs import Finished, Job
+from edge_agent.pool.context import network_of
 from edge_agent.pool.policy import Revision, blocking_next
 
 
@@ -41,6 +42,10 @@ class Waiting(msgspec.Struct, eq=False):
     @property
     def memory_mb(self) -> int:
         return self.job.action.limits.memory
+
+    @property
+    def network(self) -> str:
+        return network_of(self.job.action)
 
     @property
     def size(self) -> int:

@@ -32,10 +32,14 @@ from edge_agent.model.activations import Said
 
 @dataclass(frozen=True, slots=True)
 class SandboxSpec:
-    """What is fixed when a sandbox starts. `kind` is concrete, e.g. `python:3.11`."""
+    """What is fixed when a sandbox starts. `kind` is concrete, e.g. `python:3.11`.
+
+    `network` is `auto`, what the node gives to all, or `none`.
+    """
 
     kind: str
     memory_mb: int
+    network: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,13 @@ class Sandbox(Protocol):
     def run(
         self, request: RunRequest, *, timeout_s: float, logs_bytes: int
     ) -> asyncio.Future[Ran]: ...
+
+    def exceeded(self) -> str:
+        """Of `processes` and `disk`, what the last run has run into; else empty.
+
+        Asked once after a run that failed, before `destroy`.
+        """
+        ...
 
     async def destroy(self) -> None: ...
 

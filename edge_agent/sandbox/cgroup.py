@@ -107,6 +107,13 @@ class Group:
                 return value != "0"
         return False
 
+    @property
+    def refused_processes(self) -> int:
+        """How often a fork or a thread was refused in here."""
+        text = "" if self.pids is None else read_text(f"{self.pids}/pids.events")
+        name, _, count = text.partition("\n")[0].partition(" ")
+        return int(count) if name == "max" else 0
+
     def remove(self) -> None:
         """Remove the folders; blocks for some milliseconds while processes end."""
         for folder in self.folders:

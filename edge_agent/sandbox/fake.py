@@ -64,10 +64,14 @@ class FakeSandbox:
         self.hold_inits = factory.hold_inits
         self.hold_runs = factory.hold_runs
         self.run_s = factory.run_s
+        self.exceeds = ""
         self.destroyed = False
         self._factory = factory
         self._ready = False
         self._waiting: tuple[asyncio.Future[Ran], Ran] | None = None
+
+    def exceeded(self) -> str:
+        return self.exceeds
 
     @property
     def dead(self) -> bool:

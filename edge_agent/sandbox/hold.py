@@ -39,6 +39,10 @@ class Hold(Protocol):
         """Once the launcher has spoken: the pids that live on, the launcher's last."""
         ...
 
+    def launcher(self) -> int | None:
+        """The launcher's pid, where it has mounts of its own and lives."""
+        ...
+
     def kill(self) -> None: ...
 
     def quick_clean(self) -> bool:
@@ -53,6 +57,7 @@ class NamespaceHold:
         self.group: Group | None = None
         self._child = child
         self._first = -1
+        self._launcher: int | None = None
 
     def settle(self) -> list[int]:
         first = first_child(self._child.pid)
@@ -60,8 +65,11 @@ class NamespaceHold:
             return []
         with contextlib.suppress(OSError):
             self._first = os.pidfd_open(first)
-        launcher = first_child(first)
+        self._launcher = launcher = first_child(first)
         return [first] if launcher is None else [first, launcher]
+
+    def launcher(self) -> int | None:
+        return self._launcher
 
     def kill(self) -> None:
         """To the namespace's first process: bubblewrap ends after all of it has."""
@@ -98,11 +106,17 @@ class ForkHold:
 
     def __init__(self, child: Child, group: Group | None) -> None:
         self.group = group
+        self._pid = child.pid
+        self._launcher: int | None = None
         self._pidfd = os.dup(child.pidfd)
 
     def settle(self) -> list[int]:
         """None: its group was joined before it forked."""
+        self._launcher = first_child(self._pid)
         return []
+
+    def launcher(self) -> int | None:
+        return self._launcher
 
     def kill(self) -> None:
         if self._pidfd >= 0:
@@ -131,6 +145,9 @@ class GroupHold:
 
     def settle(self) -> list[int]:
         return [self._child.pid]
+
+    def launcher(self) -> int | None:
+        return None
 
     def kill(self) -> None:
         self._child.kill(group=True)

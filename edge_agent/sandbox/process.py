@@ -40,6 +40,8 @@ FILTER = "seccomp.bpf"
 _RANK = {RLIMITS: 0, NAMESPACES: 1, FULL: 2}
 #: What an interpreter maps for itself, beside the memory of the action, in MB.
 _BESIDE_MB = {"python": 192, "nodejs": 512}
+#: The limit that is only the last line lies so much higher.
+_BESIDE_PROCESSES = 64
 
 _log = logging.getLogger(__name__)
 
@@ -122,6 +124,13 @@ class ProcessFactory:
     def resolve(self, kind: str) -> str | None:
         return self.runtimes.resolve(kind)
 
+    def share_network(self, *, tenants: int) -> bool:
+        """Whether that changes anything: `auto` is the host's for one tenant."""
+        wanted = self._sandbox.network
+        network = tenants <= 1 if wanted == "auto" else wanted == "host"
+        changed, self.network = network != self.network, network
+        return changed
+
     async def create(self, spec: SandboxSpec) -> ProcessSandbox:
         runtime = self.runtimes.get(spec.kind)
         if runtime is None:
@@ -163,7 +172,7 @@ class ProcessFactory:
                 spec,
                 sandbox_id,
                 bounds=self._bounds(spec),
-                network=self.network,
+                network=self.network and spec.network != "none",
             )
         except OSError as error:
             raise SandboxError(f"{spec.kind} cannot be started: {error}") from error
@@ -213,10 +222,13 @@ class ProcessFactory:
         """Memory is bounded by the control group, or else by what may be mapped."""
         grouped = self._groups is not None and self.probe.cgroups.memory is not None
         beside = _BESIDE_MB[spec.kind.partition(":")[0]]
+        most = self._sandbox.processes
+        if self._groups is not None and self.probe.cgroups.pids is not None:
+            most += _BESIDE_PROCESSES  # the group counts, and tells
         return Bounds(
             open_files=self._sandbox.open_files,
             file_bytes=self._sandbox.tmp_mb << 20,
-            processes=self._sandbox.processes if self.probe.user_namespace else 0,
+            processes=most if self.probe.user_namespace else 0,
             data_bytes=0 if grouped else (spec.memory_mb + beside) << 20,
         )
 

@@ -24,6 +24,7 @@ from edge_agent.model.activations import Cause, Gone, Said
 from edge_agent.model.soon import Soon
 from edge_agent.sandbox.answers import AnswerReader, Misbehaviour
 from edge_agent.sandbox.base import InitRequest, Ran, RunRequest, SandboxSpec
+from edge_agent.sandbox.exceeding import Exceeding
 from edge_agent.sandbox.hold import Hold
 from edge_agent.sandbox.logs import LogCollector
 from edge_agent.sandbox.spawn import (
@@ -33,6 +34,7 @@ from edge_agent.sandbox.spawn import (
     STDOUT,
     Child,
     grow_pipe,
+    waiting_in,
 )
 
 PIPE_BYTES, GROWN_PIPE_BYTES = 1 << 16, 1 << 20
@@ -75,11 +77,13 @@ class ProcessSandbox:
         self.exited: asyncio.Future[None] = self._loop.create_future()
         self._child = child
         self._hold = hold
+        self._exceeding = Exceeding(hold)
         self._on_destroyed = on_destroyed
         self._answers = AnswerReader(response_limit)
         self._logs = LogCollector()
         self._waiting: Soon[Ran] | None = None
         self._unsent = memoryview(b"")
+        self._asked = 0
         self._deadline = self._timer_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._grown = False
@@ -111,6 +115,9 @@ class ProcessSandbox:
     ) -> asyncio.Future[Ran]:
         return self._ask(_run_line(request), timeout_s, logs_bytes)
 
+    def exceeded(self) -> str:
+        return self._exceeding.news()
+
     async def destroy(self) -> None:
         if self._destroyed is not None:
             await asyncio.shield(self._destroyed)
@@ -134,7 +141,7 @@ class ProcessSandbox:
     ) -> asyncio.Future[Ran]:
         if self._dying or self.exited.done():
             gone: asyncio.Future[Ran] = self._loop.create_future()
-            gone.set_result(Ran(Gone(Cause.EXITED)))
+            gone.set_result(Ran(Gone(Cause.EXITED, unread=True)))
             return gone
         future: Soon[Ran] = Soon(loop=self._loop)
         self._waiting = future
@@ -148,18 +155,22 @@ class ProcessSandbox:
 
     def _write(self, line: bytes) -> None:
         fd = self._child.ends[REQUESTS]
+        self._asked = len(line)
         if len(line) > PIPE_BYTES and not self._grown:
             self._grown = True
             grow_pipe(fd, GROWN_PIPE_BYTES)
         sent = _write_some(fd, line)
-        if sent < len(line):
+        if sent is None:
+            self._unsent = memoryview(line)
+        elif sent < len(line):
             self._unsent = memoryview(line)[sent:]
             self._loop.add_writer(fd, self._on_writable)
 
     def _on_writable(self) -> None:
         fd = self._child.ends[REQUESTS]
-        self._unsent = self._unsent[_write_some(fd, self._unsent) :]
-        if not self._unsent:
+        sent = _write_some(fd, self._unsent)
+        self._unsent = self._unsent[sent or 0 :]
+        if sent is None or not self._unsent:
             self._loop.remove_writer(fd)
 
     def _set_timer(self) -> None:
@@ -304,7 +315,15 @@ class ProcessSandbox:
             self._cause = Cause.EXITED
         if self._waiting is not None:
             logs = self._take_logs()
-            self._complete(Ran(Gone(self._why(logs)), logs))
+            gone = Gone(self._why(logs), unread=self._unread())
+            self._complete(Ran(gone, logs))
+
+    def _unread(self) -> bool:
+        """Whether all of the request is still with us or in the pipe."""
+        if self._cause is Cause.TIMED_OUT or not self._asked:
+            return False
+        left = len(self._unsent) + waiting_in(self._child.ends[REQUESTS])
+        return left == self._asked
 
     def _why(self, logs: tuple[str, ...]) -> Cause:
         status = self._child.status
@@ -334,14 +353,14 @@ def _run_line(request: RunRequest) -> bytes:
     return b'{"value":%b,%b\n' % (arguments, _encode(request.context)[1:])
 
 
-def _write_some(fd: int, data: bytes | memoryview) -> int:
-    """How much the pipe took. To a process that is gone: all, its exit tells."""
+def _write_some(fd: int, data: bytes | memoryview) -> int | None:
+    """How much the pipe took; None when nobody reads there any more."""
     try:
         return os.write(fd, data)
     except BlockingIOError:
         return 0
     except BrokenPipeError:
-        return len(data)
+        return None
 
 
 def _read_some(fd: int, size: int) -> bytes | None:

@@ -14,6 +14,8 @@ import contextlib
 import fcntl
 import os
 import signal
+import sys
+import termios
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -181,6 +183,11 @@ def grow_pipe(fd: int, size: int) -> None:
     """Let a pipe hold `size` bytes; the system may refuse beyond its bounds."""
     with contextlib.suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
+
+
+def waiting_in(fd: int) -> int:
+    """How many bytes are in a pipe, by either end."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def keep_from_children() -> None:

@@ -14,7 +14,7 @@ import secrets
 import sqlite3
 import string
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge_agent.model.errors import SettingsError
@@ -27,10 +27,18 @@ _NONCE_BYTES = 12
 _ALPHABET = string.ascii_letters + string.digits
 
 
+def _nothing() -> None:
+    pass
+
+
 class SubjectStore:
-    """Owns who may call. One key sees exactly one namespace."""
+    """Owns who may call. One key sees exactly one namespace.
+
+    `on_change` is called whenever somebody is new or has other keys.
+    """
 
     def __init__(self, writer: Writer, node_key: bytes) -> None:
+        self.on_change: Callable[[], None] = _nothing
         self._writer = writer
         self._node_key = node_key
         self._by_hash: dict[bytes, tuple[Identity, bytes]] = {}
@@ -121,6 +129,7 @@ class SubjectStore:
             self._by_hash.pop(_digest(before), None)
         self._by_namespace[identity.namespace] = identity
         self._by_hash[_digest(identity)] = identity, identity.auth.encode()
+        self.on_change()
 
 
 def _digest(identity: Identity) -> bytes:

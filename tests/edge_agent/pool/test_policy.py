@@ -44,6 +44,7 @@ class Need:
     revision: Revision = HELLO
     kind: str = "python:default"
     memory_mb: int = 256
+    network: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,12 @@ def test_reuse_a_warm_container() -> None:
 def test_the_container_used_last_is_reused() -> None:
     old, new = warm("old", of="hello"), warm("new", of="hello")
     assert place(Need(), Shelf(boxes=(old, new))) == Reuse(new)
+
+
+def test_a_job_whose_network_is_narrowed_takes_no_prewarmed_one() -> None:
+    shelf = Shelf(boxes=(Box("stem"),))
+    assert place(Need(), shelf) == UsePrewarmed(Box("stem"))
+    assert place(Need(network="none"), shelf) == Create(PYTHON)
 
 
 def test_a_warm_container_is_better_than_a_prewarmed_one() -> None:
