@@ -17,6 +17,8 @@ LONGEST_BYTES = 65_535
 ONE_LEVEL = "+"
 ALL_LEVELS = "#"
 SHARED = "$share"
+#: First levels under which clients publish nothing (4.7.2, 4.8.2).
+BROKERS_OWN = frozenset({SHARED, "$SYS"})
 
 
 class TopicError(BuiltinError):
@@ -42,6 +44,10 @@ class Topic:
                     "a message is published to one topic, name it in full"
                 )
                 raise TopicError("topic", self.text, problem)
+        # A broker drops the whole connection for one such message.
+        if self.text.split("/", 1)[0] in BROKERS_OWN:
+            problem = "is the broker's own; a message is published elsewhere"
+            raise TopicError("topic", self.text, problem)
 
     def __str__(self) -> str:
         return self.text

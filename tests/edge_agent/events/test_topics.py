@@ -122,6 +122,13 @@ def test_a_topic_has_no_wildcards(text: str) -> None:
         Topic(text)
 
 
+@pytest.mark.parametrize("text", ["$share/hall/a", "$share", "$SYS/broker/uptime"])
+def test_nothing_is_published_to_what_is_the_brokers_own(text: str) -> None:
+    with pytest.raises(TopicError, match="the broker's own"):
+        Topic(text)
+    assert str(Topic("$shared/a")) == "$shared/a"
+
+
 @given(st.text(max_size=12))
 def test_any_text_is_a_filter_or_a_clear_error(text: str) -> None:
     try:
