@@ -51,6 +51,8 @@ BATCH = 8192
 
 def args_for_action(index):
     points, chunks = config["points"], config["chunks"]
+    if points < 1:
+        raise ValueError(f"points: at least 1 is needed, not {points}")
     share = points * (index + 1) // chunks - points * index // chunks
     return {"points": share, "seed": f"{config['seed']}/{index}"}
 
