@@ -20,6 +20,7 @@ from controller.cli import (
     backup,
     bench,
     bridge,
+    bundle,
     demo,
     deploy,
     doctor,
@@ -56,7 +57,7 @@ _ORDER += [
     "deploy",
     "apply",
 ]
-_ORDER += ["backup", "restore", "remove", "doctor", "target"]
+_ORDER += ["backup", "restore", "bundle", "remove", "doctor", "target"]
 
 
 class Edgectl(TyperGroup):
@@ -139,6 +140,7 @@ app.command("pi", rich_help_panel=_COMPUTE)(mapreduce.pi)
 app.add_typer(bench.app, name="bench", rich_help_panel=_COMPUTE)
 app.add_typer(fleet.app, name="fleet", rich_help_panel=_OPERATE)
 app.command("deploy", rich_help_panel=_OPERATE)(deploy.deploy)
+app.command("bundle", rich_help_panel=_OPERATE)(bundle.bundle)
 app.command("remove", rich_help_panel=_OPERATE)(deploy.remove)
 app.command("apply", rich_help_panel=_OPERATE)(apply.apply)
 app.command("backup", rich_help_panel=_OPERATE)(backup.backup)

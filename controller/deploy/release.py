@@ -53,6 +53,7 @@ class Release:
             "edge_agent_archive": str(self._pack(wheelhouse)),
             "edge_agent_wheel": self.wheel.name,
             "edge_agent_offline": wheelhouse is not None,
+            "edge_agent_debs": _debs(wheelhouse),
         }
 
     def _pack(self, wheelhouse: Path | None) -> Path:
@@ -65,6 +66,12 @@ class Release:
                 if file == self.wheel or file.name != self.wheel.name:
                     tar.add(file, arcname=file.name)
         return archive
+
+
+def _debs(wheelhouse: Path | None) -> str:
+    """The folder of Debian's packages that `edgectl bundle` made, "" without one."""
+    folder = wheelhouse / "deb" if wheelhouse else None
+    return f"{folder}/" if folder and (folder / "Packages").is_file() else ""
 
 
 def make_release(folder: Path) -> Release:

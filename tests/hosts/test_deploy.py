@@ -3,111 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.hosts.site import FINGERPRINT, Outcome, Site
+
 if TYPE_CHECKING:
-    from tests.hosts.conftest import Lab, Machine
+    from tests.hosts.conftest import Lab
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(900)]
 
-# What a deployment writes; the node's own data changes by itself.
-FINGERPRINT = (
-    "sudo find /opt /etc /usr/local /root /home -xdev -printf '%p %y %m %u %s %T@ %l\\n'"
-    " 2>/dev/null | grep -v '/.ansible' | sort"
-)
 ACTION = """
 import os
 def main(args):
     hidden = not os.path.exists("/var/lib/edgewhisk/state.db")
     return {"name": args["name"], "processes": len(os.listdir("/proc")), "hidden": hidden}
 """
-# Run inside the lab's network: one request, its answer as JSON on stdout.
-ASK = """
-import base64, json, sys, urllib.request
-method, url, key, body = sys.argv[1:]
-token = base64.b64encode(key.encode()).decode()
-headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
-data = body.encode() if body else None
-request = urllib.request.Request(url, method=method, data=data, headers=headers)
-print(urllib.request.urlopen(request, timeout=60).read().decode())
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    code: int
-    document: dict[str, Any]
-    talk: str
-
-    def host(self, name: str) -> dict[str, Any]:
-        recap: dict[str, Any] = self.document["hosts"][name]
-        return recap
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One machine and the inventory that names it."""
-
-    machine: Machine
-    folder: Path
-    wheelhouse: Path
-    edgectl: Path
-
-    def inventory(self, name: str = "fleet.yaml", **more: Any) -> Path:
-        variables = {
-            "ansible_user": "pi",
-            "ansible_ssh_private_key_file": str(self.machine.key),
-            "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.folder}/known",
-        }
-        hosts = {self.machine.name: {"ansible_host": self.machine.address}}
-        hosts |= more.pop("hosts", {})
-        path = self.folder / name
-        path.write_text(json.dumps({"all": {"vars": variables | more, "hosts": hosts}}))
-        return path
-
-    def deploy(self, inventory: Path, *options: str) -> Outcome:
-        wheels = ["--wheelhouse", str(self.wheelhouse)]
-        done = self.run("deploy", "-i", str(inventory), *wheels, "--json", *options)
-        document = json.loads(done.stdout) if done.stdout else {}
-        return Outcome(done.returncode, document, done.stderr)
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`edgectl ARGUMENTS` in the lab's network."""
-        return subprocess.run(
-            [*self.machine.enter, sys.executable, "-m", "controller", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-            cwd=self.folder,  # not the checkout, which would come before the wheel
-            env={
-                **os.environ,
-                "HOME": str(self.folder),
-                "PYTHONPATH": str(self.edgectl),
-                "XDG_STATE_HOME": "",
-            },
-        )
-
-    def ask(self, method: str, path: str, body: str = "", *, key: str = "key") -> Any:
-        kept = self.folder / "host_vars" / self.machine.name / "edge_agent.yaml"
-        found = re.search(rf'edge_agent_{key}: "(.*)"', kept.read_text())
-        assert found is not None
-        url = f"http://{self.machine.address}:3233{path}"
-        asking = [sys.executable, "-c", ASK, method, url, found[1], body]
-        done = subprocess.run(
-            [*self.machine.enter, *asking], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +33,7 @@ def site(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
     with lab.machine("node1", 1) as machine:
-        yield Site(machine, tmp_path_factory.mktemp("site"), wheelhouse, edgectl)
+        yield Site((machine,), tmp_path_factory.mktemp("site"), wheelhouse, edgectl)
 
 
 @pytest.fixture(scope="module")
@@ -164,11 +79,14 @@ def test_a_deployed_node_answers(site: Site, deployed: Outcome) -> None:
 
 def test_its_keys_are_kept_for_their_owner_alone(site: Site, deployed: Outcome) -> None:
     assert deployed.code == 0
-    kept = site.folder / "host_vars/node1/edge_agent.yaml"
-    on_node = site.machine.ssh("sudo stat -c '%a %U' /run/edge-agent.json")
+    kept = ["host_vars/node1/edge_agent.yaml", "group_vars/all/edge_agent.yaml"]
+    kept += ["pki/ca.key", "pki/node1.key"]
+    on_node = site.machine.ssh(
+        "sudo stat -c '%a %U %G' /etc/edgewhisk/keys.json /etc/edgewhisk/node.pem"
+    )
 
-    assert kept.stat().st_mode & 0o777 == 0o600
-    assert on_node.split() == ["600", "root"]
+    assert {(site.folder / name).stat().st_mode & 0o777 for name in kept} == {0o600}
+    assert set(on_node.splitlines()) == {"640 root edgewhisk"}
 
 
 def test_an_action_runs_in_namespaces_under_the_service(
@@ -180,7 +98,7 @@ def test_an_action_runs_in_namespaces_under_the_service(
     site.ask("PUT", f"{actions}?overwrite=true", json.dumps(code))
 
     answer = site.ask("POST", f"{actions}?blocking=true", '{"name": "Ann"}')
-    node = site.ask("GET", "/edge/v1/node", key="system_key")
+    node = site.ask("GET", "/edge/v1/node", system=True)
 
     assert answer["response"]["result"]["name"] == "Ann"
     assert answer["response"]["result"]["hidden"]
@@ -245,6 +163,21 @@ def test_a_wrong_setting_is_named_and_the_node_goes_on_as_it_was(
     assert site.ask("GET", "/api/v1")["description"] == "OpenWhisk API"
 
 
+def test_a_file_that_was_changed_by_hand_is_named_and_put_back(
+    site: Site, deployed: Outcome, fingerprint: Callable[[], list[str]]
+) -> None:
+    assert deployed.code == 0
+    settings = "/etc/edgewhisk/edge-agent.toml"
+    before = site.machine.ssh(f"sudo cat {settings}")
+    site.machine.ssh(f"echo '[pool]' | sudo tee -a {settings}")
+
+    outcome = site.deploy(site.inventory())
+
+    assert outcome.code == 0, outcome.talk
+    assert "node1: changed: Write the settings" in outcome.talk
+    assert site.machine.ssh(f"sudo cat {settings}") == before
+
+
 def test_a_killed_agent_comes_back_with_what_it_had(
     site: Site, deployed: Outcome
 ) -> None:
@@ -257,3 +190,17 @@ def test_a_killed_agent_comes_back_with_what_it_had(
 
     assert again.code == 0, again.talk
     assert site.ask("GET", trigger)["name"] == "morning"
+
+
+def test_remove_leaves_nothing_but_what_it_names(site: Site, deployed: Outcome) -> None:
+    assert deployed.code == 0
+
+    outcome = site.play("remove", "-i", str(site.inventory()), "--yes")
+    left = site.machine.ssh(
+        "ls -d /opt/edgewhisk /etc/edgewhisk /var/lib/edgewhisk"
+        " /etc/systemd/system/edge-agent* 2>/dev/null; id edgewhisk 2>/dev/null;"
+        " ss -Hltn 'sport = :443 or sport = :3233'; true"
+    )
+
+    assert outcome.code == 0, outcome.talk
+    assert left == ""
