@@ -136,6 +136,8 @@ class ForkStarter:
         return Started(child, ForkHold(child, parked.group))
 
     def _take(self, *, network: bool) -> Parked | None:
+        if self._server is None or self._server.dead:
+            return None  # they are dead too, or about to be
         for parked in self._parked:
             if parked.network == network and parked.alive:
                 self._parked.remove(parked)

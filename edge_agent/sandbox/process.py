@@ -29,7 +29,7 @@ from edge_agent.sandbox.identity import Identities, open_to_all
 from edge_agent.sandbox.probe import FULL, NAMESPACES, RLIMITS, Probe, probe_kernel
 from edge_agent.sandbox.proxy import ProcessSandbox
 from edge_agent.sandbox.runtimes import Runtime, Runtimes, find_runtimes
-from edge_agent.sandbox.spawn import keep_from_children
+from edge_agent.sandbox.spawn import keep_from_children, raise_descriptors
 from edge_agent.sandbox.starter import NamespaceStarter, PlainStarter, Started, Starter
 from edge_agent.sandbox.system import SystemFiles
 
@@ -44,6 +44,10 @@ _BESIDE_MB = {"python": 192, "nodejs": 512}
 _BESIDE_PROCESSES = 64
 
 _log = logging.getLogger(__name__)
+
+
+class Vanished(SandboxError):
+    """It ended before it had said anything at all."""
 
 
 class ProcessFactory:
@@ -135,6 +139,12 @@ class ProcessFactory:
         runtime = self.runtimes.get(spec.kind)
         if runtime is None:
             raise SandboxError(f"no runtime for kind {spec.kind}")
+        try:
+            return await self._create(runtime, spec)
+        except Vanished:  # one parked ahead, maybe: its end had not been noticed yet
+            return await self._create(runtime, spec)
+
+    async def _create(self, runtime: Runtime, spec: SandboxSpec) -> ProcessSandbox:
         sandbox_id = f"{os.getpid()}-{next(self._numbers)}"
         started = await self._start(runtime, spec, sandbox_id)
         sandbox = ProcessSandbox(
@@ -186,7 +196,8 @@ class ProcessFactory:
             ran = await greeting
         if not (isinstance(ran.said, Answer) and ran.said.ok):
             said = "; ".join(ran.logs) or str(ran.said)
-            raise SandboxError(f"{sandbox.spec.kind} did not start: {said}")
+            error = SandboxError if ran.logs else Vanished
+            raise error(f"{sandbox.spec.kind} did not start: {said}")
         pids = hold.settle()
         if hold.group is not None and pids:
             await asyncio.to_thread(hold.group.add, *pids)
@@ -237,6 +248,7 @@ class ProcessFactory:
     def set_up(self) -> None:
         """Called by `open`, in a thread: it touches the disk."""
         keep_from_children()
+        raise_descriptors()
         launchers = str(self._folder.launchers)
         if self.level == RLIMITS:
             self._starter = PlainStarter(folder=self._folder.path, launchers=launchers)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import sys
 import termios
@@ -188,6 +189,13 @@ def grow_pipe(fd: int, size: int) -> None:
 def waiting_in(fd: int) -> int:
     """How many bytes are in a pipe, by either end."""
     return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def raise_descriptors() -> None:
+    """A sandbox takes seven or eight of ours; a service starts with 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def keep_from_children() -> None:

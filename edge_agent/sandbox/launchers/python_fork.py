@@ -17,7 +17,7 @@ memory and the seed of its string hashes. `random` is not loaded before the fork
 """
 
 # Nothing is imported for style; the order of imports matters.
-# ruff: noqa: ANN001, ANN002, ANN201, ANN204, E402, I001, PTH123, SIM105, TRY300
+# ruff: noqa: ANN001, ANN002, ANN201, ANN204, E402, I001, PTH123, SIM105
 # mypy: allow-untyped-defs, allow-untyped-calls
 # mypy: disable-error-code="attr-defined,import-not-found"
 
@@ -41,7 +41,8 @@ import python_confine as confine
 
 CONTROL = 3
 MESSAGE_BYTES = 4096
-MOST_DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+#: A kernel without close_range has them closed one by one.
+MOST_DESCRIPTORS = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 16)
 STATUS_BYTES = 4
 SIGNALLED = 128
 
@@ -166,31 +167,41 @@ def become_bare():
         del sys.modules[name]
 
 
-def run(folder, folder_bytes, filter_path, packages):
-    with open(filter_path, "rb") as file:
-        steps = file.read()
-    server = Server(_socket.socket(fileno=CONTROL), int(folder_bytes))
-    gc.collect()
-    gc.freeze()  # a collection in a child would copy every page that holds an object
-    try:
-        server.serve()
-        return
-    except Born as born:
-        place, identity, network = born.args
-        server.forget()
+def become_sandbox(server, steps, place, identity, network):
+    """In the child: the limits, in the process that shall be the launcher."""
+    server.forget()
     limits = park(place, identity, network, server.folder_bytes)
     try:
         confine.enter_cgroup_namespace()
         confine.give_up(steps)
         launcher = posix.fork()
     except OSError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.stderr.flush()
-        posix._exit(1)  # noqa: SLF001
+        posix.write(2, f"{error}\n".encode())
+        raise
     if launcher:
         look_after(launcher)
     confine.prctl(confine.SET_DUMPABLE, 1)
     become_bare()
+    return limits
+
+
+def run(folder, folder_bytes, filter_path, packages):
+    with open(filter_path, "rb") as file:
+        steps = file.read()
+    server = Server(_socket.socket(fileno=CONTROL), int(folder_bytes))
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page that holds an object
+    born = None
+    try:
+        server.serve()
+    except Born as error:
+        born = error.args
+    if born is None:
+        return
+    try:
+        limits = become_sandbox(server, steps, *born)
+    except BaseException:  # an end in the manner of Python is not for a raw clone
+        posix._exit(1)  # noqa: SLF001
     python.serve(folder, limits, packages)
 
 
