@@ -30,6 +30,7 @@ from controller.cli import (
     mapreduce,
     on,
     package,
+    rotate,
     rule,
     target,
     trigger,
@@ -57,7 +58,7 @@ _ORDER += [
     "deploy",
     "apply",
 ]
-_ORDER += ["backup", "restore", "bundle", "remove", "doctor", "target"]
+_ORDER += ["backup", "restore", "bundle", "rotate", "remove", "doctor", "target"]
 
 
 class Edgectl(TyperGroup):
@@ -141,6 +142,7 @@ app.add_typer(bench.app, name="bench", rich_help_panel=_COMPUTE)
 app.add_typer(fleet.app, name="fleet", rich_help_panel=_OPERATE)
 app.command("deploy", rich_help_panel=_OPERATE)(deploy.deploy)
 app.command("bundle", rich_help_panel=_OPERATE)(bundle.bundle)
+app.add_typer(rotate.app, name="rotate", rich_help_panel=_OPERATE)
 app.command("remove", rich_help_panel=_OPERATE)(deploy.remove)
 app.command("apply", rich_help_panel=_OPERATE)(apply.apply)
 app.command("backup", rich_help_panel=_OPERATE)(backup.backup)

@@ -125,11 +125,12 @@ class Site:
         *,
         system: bool = False,
         machine: Machine | None = None,
+        key: str = "",
     ) -> Any:
         """One request by https, which the fleet's authority vouches for."""
         where = machine or self.machine
         url, ca = f"https://{where.address}{path}", str(self.folder / "pki/ca.pem")
-        key = self.key(where, system=system)
+        key = key or self.key(where, system=system)
         asking = [sys.executable, "-c", ASK, method, url, ca, key, body]
         done = subprocess.run(
             [*self.machine.enter, *asking], capture_output=True, text=True, check=False

@@ -178,6 +178,30 @@ def test_a_file_that_was_changed_by_hand_is_named_and_put_back(
     assert site.machine.ssh(f"sudo cat {settings}") == before
 
 
+def test_certificates_and_keys_are_replaced_while_the_former_key_still_opens(
+    site: Site, deployed: Outcome
+) -> None:
+    assert deployed.code == 0
+    inventory, wheels = str(site.inventory()), ["--wheelhouse", str(site.wheelhouse)]
+    runs = "systemctl show --property MainPID --value edge-agent.service"
+    pid, pem = site.machine.ssh(runs), (site.folder / "pki/node1.pem").read_bytes()
+
+    certificates = site.play("rotate", "certificates", "-i", inventory, *wheels)
+    pid_then = site.machine.ssh(runs)
+    keys = site.play("rotate", "keys", "-i", inventory, *wheels)
+    former = re.search(
+        r'former_keys: \["(.*)"\]',
+        (site.folder / "group_vars/all/edge_agent.yaml").read_text(),
+    )
+
+    assert (certificates.code, keys.code) == (0, 0), certificates.talk + keys.talk
+    assert pid_then == pid
+    assert (site.folder / "pki/node1.pem").read_bytes() != pem
+    assert former is not None
+    for key in (site.key(site.machine), former[1]):
+        assert site.ask("GET", "/api/v1/namespaces", key=key) == ["guest"]
+
+
 def test_a_killed_agent_comes_back_with_what_it_had(
     site: Site, deployed: Outcome
 ) -> None:
