@@ -150,13 +150,13 @@ class Client:
         query = "?blocking=true"
         if wait_ms is not None:
             query += f"&timeout={wait_ms}"
-        url = self._transport.url("actions", name, query)
+        url = self._transport.entity("actions", name, query)
         reply = await self._transport.send("POST", url, payload, outcomes=True)
         return _outcome(reply)
 
     async def post(self, name: str, payload: bytes = b"{}") -> str:
         """Hand the work over and do not wait: the activation id."""
-        url = self._transport.url("actions", name, "?blocking=false")
+        url = self._transport.entity("actions", name, "?blocking=false")
         reply = await self._transport.send("POST", url, payload)
         return reply.activation_id or reply.decode(Accepted).activation_id
 
@@ -181,7 +181,7 @@ class Client:
     async def fire(self, name: str, payload: bytes = b"{}") -> str | None:
         """Fire: the activation id, None when no rule of the trigger is active."""
         reply = await self._transport.send(
-            "POST", self._transport.url("triggers", name), payload
+            "POST", self._transport.entity("triggers", name), payload
         )
         if reply.status == _NO_CONTENT:
             return None
@@ -197,7 +197,7 @@ class Client:
 
     async def set_rule(self, name: str, *, active: bool) -> None:
         status = b'{"status":"active"}' if active else b'{"status":"inactive"}'
-        url = self._transport.url("rules", name)
+        url = self._transport.entity("rules", name)
         await self._transport.send("POST", url, status, idempotent=True)
 
     async def delete_rule(self, name: str) -> None:
@@ -305,7 +305,7 @@ class Client:
         overwrite: bool,
     ) -> _Answered:
         query = "?overwrite=true" if overwrite else ""
-        url = self._transport.url(collection, name, query)
+        url = self._transport.entity(collection, name, query)
         text = msgspec.json.encode(body)
         reply = await self._transport.send("PUT", url, text, idempotent=overwrite)
         return reply.decode(kind)
@@ -313,13 +313,13 @@ class Client:
     async def _get(
         self, collection: str, name: str, kind: type[_Answered], *, query: str = ""
     ) -> _Answered:
-        url = self._transport.url(collection, name, query)
+        url = self._transport.entity(collection, name, query)
         reply = await self._transport.send("GET", url, idempotent=True)
         return reply.decode(kind)
 
     async def _delete(self, collection: str, name: str, *, query: str = "") -> None:
         await self._transport.send(
-            "DELETE", self._transport.url(collection, name, query)
+            "DELETE", self._transport.entity(collection, name, query)
         )
 
     async def _list(

@@ -18,7 +18,8 @@ from yarl import URL
 from controller.fleet.retry import BUSY, Retry, may_repeat
 from controller.fleet.target import Target
 from controller.fleet.wire import ErrorBody
-from edge_agent.model.errors import EdgeWhiskError
+from edge_agent.model.errors import EdgeWhiskError, IllegalName
+from edge_agent.model.names import check_name
 
 CONNECT_TIMEOUT_S = 5.0
 #: Above the 65 s an OpenWhisk host may take for a blocking invocation (A7).
@@ -139,6 +140,16 @@ class Transport:
             self._urls[key] = url
         return url
 
+    def entity(self, collection: str, name: str, query: str = "") -> URL:
+        """The address of one entity.
+
+        Raises:
+            IllegalName: no host would have an entity of that name.
+        """
+        if (collection, name, query) not in self._urls:
+            _check(collection, name)
+        return self.url(collection, name, query)
+
     async def send(
         self,
         method: str,
@@ -214,6 +225,19 @@ class Transport:
         reason = getattr(cause, "strerror", None) or cause or error
         text = f"{self._target.url}: {what}: {reason}"
         return OpenWhiskError(0, text, maybe_done=sent)
+
+
+def _check(collection: str, name: str) -> None:
+    """Raise for a name that cannot be (A10): `/ns/` before it, `pkg/` for actions."""
+    path = name[1:].partition("/")[2] if name.startswith("/") else name
+    segments = path.split("/")
+    if len(segments) > (2 if collection == "actions" else 1):
+        raise IllegalName(f"{collection}: '{name}' has too many parts")
+    for segment in segments:
+        try:
+            check_name(segment)
+        except IllegalName as error:
+            raise IllegalName(f"{collection}: '{name}': {error}") from error
 
 
 def _place(name: str, *, own: str) -> tuple[str, str]:

@@ -204,6 +204,24 @@ def test_a_topic_filter_that_cannot_be_is_exit_code_2_and_leaves_nothing(
     assert edgectl("trigger", "list", "--json").json == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("action", "get", ""),
+        ("action", "get", "a/b/c"),
+        ("action", "get", "bad/../name"),
+        ("rule", "create", "x/y", "t", "hello"),
+        ("trigger", "fire", "$t"),
+    ],
+)
+def test_a_name_that_cannot_be_is_exit_code_2(
+    edgectl: Edgectl, command: tuple[str, ...]
+) -> None:
+    refused = edgectl(*command)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.count("\n") == 1
+
+
 def test_one_node_down_leaves_the_other_to_be_used(
     edgectl: Edgectl, hello: Path, fleet: LocalFleet
 ) -> None:
