@@ -297,6 +297,8 @@ def forget_malloc():
 def prepare(limits, packages):
     """Limits first, then what `site` would have done and users expect."""
     set_limits(limits)
+    if hasattr(sys, "set_int_max_str_digits"):
+        sys.set_int_max_str_digits(0)  # JSON's numbers have no limit; main's time has
     builtins.exit = builtins.quit = sys.exit
     posix.chdir(Place.folder)
     sys.argv = ["main__.py"]
