@@ -65,13 +65,17 @@ function loadSource ({ code, main }) {
   return module.exports.${main} || exports.${main}
 }`
   const names = ['exports', 'require', 'module', '__filename', '__dirname']
-  const options = { filename }
-  if (vm.constants && vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER) {
-    options.importModuleDynamically = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER
-  }
-  const body = vm.compileFunction(code + tail, names, options)
+  const body = compile(code + tail, names, filename)
   const found = body.call(module.exports, module.exports, own, module, filename, folder)
   return assertFunction(found, main)
+}
+
+/* Node.js 18 has no such loader; a function made there imports as this file does. */
+function compile (code, names, filename) {
+  const loader = vm.constants && vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER
+  if (!loader) return new Function(...names, `${code}\n//# sourceURL=${filename}`)
+  const options = { filename, importModuleDynamically: loader }
+  return vm.compileFunction(code, names, options)
 }
 
 function assertFunction (found, name) {

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import subprocess
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edge_agent.model.activations import Cause
+from edge_agent.sandbox.runtimes import LAUNCHERS
 
 if TYPE_CHECKING:
     from edge_agent.sandbox.base import Ran
@@ -167,6 +171,35 @@ async def test_require_and_dynamic_import_work(bench: Bench) -> None:
     )
     expected = {"join": "a/b", "cwd": True, "os": "function"}
     assert await _once(bench, code) == expected
+
+
+def test_dynamic_import_works_without_the_loader_of_later_versions(
+    tmp_path: Path,
+) -> None:
+    """Node.js 18, which is Debian 12's own, has no `vm.constants`."""
+    old = tmp_path / "old.js"
+    old.write_text("Object.defineProperty(require('vm'), 'constants', {})")
+    code = (
+        "import('node:os').then(os => console.log(typeof os.cpus)); function main () {}"
+    )
+    request = {"code": code, "main": "main", "binary": False, "env": {}}
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            'exec node -r "$@" 3>&1 4<&0',
+            "sh",
+            old,
+            LAUNCHERS / "node.js",
+            tmp_path,
+        ],
+        input=json.dumps(request) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ['+{"OK":true}', '+{"OK":true}', "function"]
 
 
 async def test_running_out_of_heap_is_told_apart(bench: Bench) -> None:
