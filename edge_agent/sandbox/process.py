@@ -139,10 +139,12 @@ class ProcessFactory:
         runtime = self.runtimes.get(spec.kind)
         if runtime is None:
             raise SandboxError(f"no runtime for kind {spec.kind}")
-        try:
-            return await self._create(runtime, spec)
-        except Vanished:  # one parked ahead, maybe: its end had not been noticed yet
-            return await self._create(runtime, spec)
+        for _ in range(self._sandbox.parked):
+            try:
+                return await self._create(runtime, spec)
+            except Vanished:  # parked ahead, maybe, and its end not noticed yet
+                continue
+        return await self._create(runtime, spec)
 
     async def _create(self, runtime: Runtime, spec: SandboxSpec) -> ProcessSandbox:
         sandbox_id = f"{os.getpid()}-{next(self._numbers)}"
@@ -199,6 +201,10 @@ class ProcessFactory:
             error = SandboxError if ran.logs else Vanished
             raise error(f"{sandbox.spec.kind} did not start: {said}")
         pids = hold.settle()
+        if hold.group is None and self.level == FULL:
+            sandbox.level = NAMESPACES  # and if full is demanded, then not at all
+            if self._sandbox.minimum_level == FULL:
+                raise SandboxError(f"{sandbox.spec.kind} has no control group")
         if hold.group is not None and pids:
             await asyncio.to_thread(hold.group.add, *pids)
 

@@ -210,6 +210,21 @@ async def test_the_network_is_there_or_not_as_settings_say(held: Bench) -> None:
         assert await held.once(CONNECT, arguments) == {"connected": False}
 
 
+async def test_one_tenant_has_the_hosts_network_and_several_have_none(
+    open_bench: OpenBench,
+) -> None:
+    bench = await open_bench("full", network="auto")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        arguments = {"port": server.getsockname()[1]}
+        for tenants, connected in ((1, True), (2, False), (3, False), (1, True)):
+            bench.factory.share_network(tenants=tenants)
+            assert await bench.once(CONNECT, arguments) == {"connected": connected}
+    assert not bench.factory.share_network(tenants=1)
+    assert bench.factory.share_network(tenants=2)
+    wanted = await open_bench("full", network="host")
+    assert not wanted.factory.share_network(tenants=5)
+
+
 async def test_processes_are_counted(held: Bench) -> None:
     code = (
         "import os, time\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,6 +114,30 @@ async def test_a_killed_interpreter_is_gone(bench: Bench) -> None:
     code = "import os\ndef main(args):\n    os.kill(os.getpid(), 9)\n"
     ran = await bench.run(await bench.ready(code))
     assert ran.said == Gone(Cause.EXITED)
+
+
+async def test_a_sandbox_that_dies_before_it_reads_says_so(bench: Bench) -> None:
+    sandbox = await bench.ready(ECHO)
+    os.kill(_family(sandbox.pid)[-1], signal.SIGSTOP)  # it reads no more
+    running = asyncio.ensure_future(bench.run(sandbox))
+    await asyncio.sleep(0.05)
+    await sandbox.destroy()
+    assert (await running).said == Gone(Cause.EXITED, unread=True)
+    assert (await bench.run(sandbox)).said == Gone(Cause.EXITED, unread=True)
+
+
+async def test_a_sandbox_that_has_read_does_not_claim_otherwise(bench: Bench) -> None:
+    sandbox = await bench.ready(SLEEP)
+    running = asyncio.ensure_future(bench.run(sandbox))
+    await asyncio.sleep(0.2)
+    await sandbox.destroy()
+    assert (await running).said == Gone(Cause.EXITED)
+
+
+def _family(pid: int) -> list[int]:
+    """Itself and all below, the launcher last."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in listed for each in _family(int(child)))]
 
 
 async def test_destroy_ends_a_run_and_may_be_called_twice(bench: Bench) -> None:
