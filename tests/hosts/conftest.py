@@ -30,6 +30,7 @@ PACKAGES = (
     "ca-certificates",
     "dbus",
     "iproute2",
+    "mosquitto",
     "openssh-server",
     "python3",
     "python3-venv",

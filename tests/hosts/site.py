@@ -70,8 +70,10 @@ class Site:
         }
         hosts = {one.name: {"ansible_host": one.address} for one in self.machines}
         hosts |= more.pop("hosts", {})
+        groups = more.pop("groups", {})
+        group = {"vars": variables | more, "hosts": hosts, "children": groups}
         path = self.folder / name
-        path.write_text(json.dumps({"all": {"vars": variables | more, "hosts": hosts}}))
+        path.write_text(json.dumps({"all": group}))
         return path
 
     def deploy(self, inventory: Path, *options: str) -> Outcome:

@@ -52,7 +52,7 @@ def checked(site: Site, fingerprint: Callable[[], list[str]]) -> tuple[Outcome, 
 @pytest.fixture(scope="module")
 def deployed(site: Site, checked: tuple[Outcome, bool]) -> Outcome:
     """The first deployment, after one that broke off while it installed."""
-    name = re.search(r"deploying (\S+) to", checked[0].talk)
+    name = re.search(r"deploying (\S+):", checked[0].talk)
     assert name is not None
     left = f"/opt/edgewhisk/releases/{name[1]}/bin"
     site.machine.ssh(f"sudo mkdir -p {left} && sudo touch {left}/pip")

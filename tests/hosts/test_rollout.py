@@ -48,6 +48,7 @@ while not pathlib.Path(folder, "stop").exists():
 pathlib.Path(folder, "told").write_text(json.dumps([count, failures]))
 """
 ADD = '{"exec": {"kind": "python:default", "code": "def main(a): return {\\"n\\": a[\\"n\\"] + 1}"}}'
+NOTE = '{"exec": {"kind": "python:default", "code": "def main(a): return a"}}'
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +205,38 @@ def test_a_node_that_is_off_is_caught_up_by_the_next_run(
     assert outcome.host("fleet1")["reason"] is None
     assert again.code == 0, again.talk
     assert len(set(releases(site))) == 1
+
+
+def test_an_event_of_one_node_runs_an_action_on_another_and_the_broker_is_guarded(
+    site: Site, deployed: Outcome
+) -> None:
+    """With TLS and a user each; the broker is on the first, nobody else has one."""
+    first, second, third = site.machines
+    names = {machine.name: {} for machine in site.machines[:1]}
+    inventory = site.inventory(groups={"mqtt_brokers": {"hosts": names}})
+    fleet = ["--fleet", str(inventory), "--node"]
+    publish = ["action", "invoke", "/whisk.system/mqtt/publish", "-p", "payload", "{}"]
+
+    outcome = site.deploy(inventory)
+    again = site.deploy(inventory)
+    site.ask("PUT", "/api/v1/namespaces/_/actions/note", NOTE, machine=second)
+    on = site.run("on", "mqtt", "events/door", "note", *fleet, second.name)
+    sent = site.run(*publish, "-p", "topic", "events/door", *fleet, third.name)
+    time.sleep(2)
+    ran = site.ask("GET", "/api/v1/namespaces/_/activations?name=note", machine=second)
+    anonymous = first.ssh(
+        "python3 - <<'END'\n"
+        "import socket, ssl\n"
+        "context = ssl._create_unverified_context()\n"
+        f"stream = context.wrap_socket(socket.create_connection(('{first.address}', 8883)))\n"
+        "stream.sendall(bytes.fromhex('100d00044d5154540402003c000161'))\n"
+        "print(stream.recv(4).hex())\nEND"
+    )
+
+    assert outcome.code == 0, outcome.talk
+    assert again.code == 0, again.talk
+    assert set(again.changed.values()) == {0}, again.talk
+    assert on.returncode == 0, on.stderr
+    assert sent.returncode == 0, sent.stderr + sent.stdout
+    assert [record["name"] for record in ran] == ["note"]
+    assert anonymous.strip() == "20020005"  # CONNACK: not authorised
