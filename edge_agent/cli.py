@@ -140,10 +140,12 @@ def _doctor(options: argparse.Namespace) -> int:
     enough = LEVELS.index(found.level) >= LEVELS.index(level)
     findings = [{"text": one.text, "mend": one.mend} for one in found.findings]
     if options.json:
-        report = {"level": found.level, "enough": enough, "findings": findings}
-        sys.stdout.write(json.dumps(report) + "\n")
+        report = {"level": found.level, "enough": enough, "gives": found.gives}
+        sys.stdout.write(json.dumps({**report, "findings": findings}) + "\n")
     else:
         sys.stdout.write(f"isolation: {found.level} (at least {level} is asked for)\n")
+        for name, text in found.gives.items():
+            sys.stdout.write(f"  {name}: {text}\n")
         for one in found.findings:
             sys.stdout.write(f"- {one}\n")
     return EXIT_DONE if enough else EXIT_FAILED

@@ -62,6 +62,28 @@ class Probe:
             return RLIMITS
         return FULL if self.seccomp and self.cgroups.memory else NAMESPACES
 
+    @property
+    def gives(self) -> dict[str, str]:
+        """What levels are made of, and how this machine has it; for people."""
+        namespaces = "none" if not self.bwrap else "mount, pid, ipc, uts, net"
+        for name, there in (
+            ("user", self.user_namespace),
+            ("cgroup", self.cgroup_namespace),
+        ):
+            namespaces += f", {name}" if there else ""
+        return {
+            "namespaces": namespaces,
+            "memory control group": _place(self.cgroups.memory, self.cgroups),
+            "process control group": _place(self.cgroups.pids, self.cgroups),
+            "seccomp filter": "yes" if self.seccomp else "none",
+        }
+
+
+def _place(place: Path | None, cgroups: Cgroups) -> str:
+    if place is None:
+        return f"none ({cgroups.reason})" if cgroups.reason else "none"
+    return f"version {cgroups.version}"
+
 
 _ROOT_FINDING = Finding(
     "sandboxes are held, but are the user root outside of their namespaces",
@@ -133,19 +155,32 @@ def _cgroup_findings(cgroups: Cgroups) -> list[Finding]:
     if cgroups.memory:
         return []
     if cgroups.reason == "absent":
-        return [
-            Finding(
-                "the kernel has no memory control group",
-                "add `cgroup_enable=memory cgroup_memory=1` to "
-                "/boot/firmware/cmdline.txt and reboot",
-            )
-        ]
+        return [_absent_memory(_read("/proc/cmdline"))]
     return [
         Finding(
             f"the memory control group is not ours to use ({cgroups.reason})",
             "Delegate=yes in the agent's systemd unit",
         )
     ]
+
+
+def _absent_memory(told: str) -> Finding:
+    """A Pi's firmware disables it, unless its own file says otherwise."""
+    if "cgroup_enable=memory" in told.split():
+        return Finding(
+            "the kernel has no memory control group although its arguments ask for it",
+            "a kernel with CONFIG_MEMCG=y (apt-get install linux-image-rpi-v8); until "
+            "then memory is bounded by resource limits",
+        )
+    place = "/boot/firmware/cmdline.txt"
+    if Path("/etc/default/grub").exists() and not Path(place).exists():
+        place = "GRUB_CMDLINE_LINUX in /etc/default/grub (then update-grub)"
+    elif Path("/boot/cmdline.txt").exists() and not Path(place).exists():
+        place = "/boot/cmdline.txt"
+    return Finding(
+        "the kernel has no memory control group",
+        f"add `cgroup_enable=memory cgroup_memory=1` to {place} and reboot",
+    )
 
 
 def _filter_works(path: str, findings: list[Finding]) -> bool:

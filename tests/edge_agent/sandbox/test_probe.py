@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.sandbox.probe import Finding, probe_kernel
+from edge_agent.sandbox.cgroup import Cgroups
+from edge_agent.sandbox.probe import Finding, Probe, _absent_memory, probe_kernel
 
 
 @pytest.mark.sandbox
@@ -14,6 +15,22 @@ def test_a_working_bubblewrap_gives_namespaces(tmp_path: Path) -> None:
     probe = probe_kernel(cgroup_root=tmp_path)
     assert probe.level == "namespaces"
     assert Path(probe.bwrap).is_absolute()
+    assert probe.gives["namespaces"].startswith("mount, pid, ipc, uts, net")
+    assert probe.gives["memory control group"] == "none (absent)"
+
+
+def test_full_is_namespaces_a_memory_group_and_a_filter(tmp_path: Path) -> None:
+    groups = Cgroups(2, tmp_path, tmp_path, "")
+    assert Probe(bwrap="/usr/bin/bwrap", seccomp=True, cgroups=groups).level == "full"
+    assert Probe(bwrap="/usr/bin/bwrap", seccomp=True).level == "namespaces"
+    assert Probe(bwrap="/usr/bin/bwrap", cgroups=groups).level == "namespaces"
+    assert Probe(seccomp=True, cgroups=groups).level == "rlimits"
+
+
+def test_a_kernel_that_was_asked_for_groups_in_vain_is_told_apart() -> None:
+    asked = _absent_memory("quiet cgroup_enable=memory cgroup_disable=memory")
+    assert "CONFIG_MEMCG" in asked.mend
+    assert "cgroup_enable=memory" in _absent_memory("quiet").mend
 
 
 def test_a_missing_bubblewrap_is_found_and_has_a_remedy(tmp_path: Path) -> None:

@@ -118,7 +118,10 @@ async def test_a_killed_interpreter_is_gone(bench: Bench) -> None:
 
 async def test_a_sandbox_that_dies_before_it_reads_says_so(bench: Bench) -> None:
     sandbox = await bench.ready(ECHO)
-    os.kill(_family(sandbox.pid)[-1], signal.SIGSTOP)  # it reads no more
+    launcher = _family(sandbox.pid)[-1]
+    os.kill(launcher, signal.SIGSTOP)  # it reads no more, once it has stopped
+    while ") T " not in Path(f"/proc/{launcher}/stat").read_text():
+        await asyncio.sleep(0.001)
     running = asyncio.ensure_future(bench.run(sandbox))
     await asyncio.sleep(0.05)
     await sandbox.destroy()
