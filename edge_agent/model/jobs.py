@@ -158,7 +158,7 @@ def _run_annotations(job: Job, finished: Finished) -> list[KeyValue]:
     ]
     if finished.level:
         found.append(KeyValue(key="isolation", value=finished.level))
-    if finished.exceeded:
+    if finished.exceeded and not finished.timed_out:  # `timeout` tells of that (B38)
         found.append(KeyValue(key="limitExceeded", value=finished.exceeded))
     if finished.init_ms is not None:
         found.append(KeyValue(key="initTime", value=finished.init_ms))
