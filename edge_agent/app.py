@@ -40,7 +40,7 @@ from edge_agent.listening import (
 from edge_agent.model.errors import SettingsError
 from edge_agent.model.names import SYSTEM_NAMESPACE
 from edge_agent.pool.pool import Pool
-from edge_agent.report import load_report, make_health
+from edge_agent.report import load_report, make_health, pool_counts
 from edge_agent.sandbox.process import ProcessFactory
 from edge_agent.senses import Senses
 from edge_agent.settings import Settings
@@ -132,6 +132,7 @@ class Node:
                 stream=stream,
                 load=lambda: load_report(pool, engine),
                 in_flight=pool.in_flight,
+                pool_counts=lambda: pool_counts(pool),
             )
         )
         await runner.setup()

@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_agent import __version__
 from edge_agent.engine.engine import Engine
+from edge_agent.pool.lifecycle import State
 from edge_agent.pool.pool import Pool
 from edge_agent.sandbox.process import ProcessFactory
 from edge_agent.settings import Settings
@@ -97,3 +98,14 @@ def _store_report(store: Store) -> dict[str, Any]:
 def _rss_bytes() -> int:
     with Path("/proc/self/statm").open() as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def pool_counts(pool: Pool) -> dict[str, int]:
+    """The pool in the words of upstream's series (E16)."""
+    view = pool.view()
+    return {
+        "runBufferCount": view.queued,
+        "activeCount": view.states.get(State.RUNNING, 0),
+        "prewarmCount": view.states.get(State.PREWARMED, 0),
+        "idlesCount": view.states.get(State.READY, 0),
+    }

@@ -179,6 +179,14 @@ class Gpio(Section, frozen=True, kw_only=True):
     pin_factory: Literal["lgpio", "pigpio", "mock", "none"] = "lgpio"
 
 
+class Metrics(Section, frozen=True, kw_only=True):
+    """`/metrics`: its constant labels; `open`: other hosts need no key."""
+
+    region: str = "edge"
+    stack: str = "edgewhisk"
+    open: bool = False
+
+
 class Logging(Section, frozen=True, kw_only=True):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -204,6 +212,7 @@ class Settings(Section, frozen=True, kw_only=True):
     alarms: Alarms = Alarms()
     gpio: Gpio = Gpio()
     logging: Logging = Logging()
+    metrics: Metrics = Metrics()
     limits: SystemLimits = SystemLimits()
 
 

@@ -32,8 +32,9 @@ class Services:
     """What the API stands on; `app` fills it in.
 
     `load` gives the numbers of `/edge/v1/load`: slots, free_slots, queue, inbox,
-    running; `in_flight` the activation ids and actions of what runs. `stopping` is set
-    when the server begins to close, `draining` when it is to be left alone (A21).
+    running; `in_flight` the activation ids and actions of what runs; `pool_counts` what
+    E16 counts. `stopping` is set when the server begins to close, `draining` when it is
+    to be left alone (A21).
     """
 
     engine: Engine
@@ -44,6 +45,7 @@ class Services:
     stream: ActivationStream
     load: Callable[[], Mapping[str, Any]]
     in_flight: Callable[[], Sequence[tuple[str, str]]] = tuple
+    pool_counts: Callable[[], Mapping[str, int]] = dict
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 

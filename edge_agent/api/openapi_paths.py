@@ -93,6 +93,7 @@ _WEB_STATUSES: Mapping[int, str] = dict.fromkeys(range(200, 600), "own")
 OPERATIONS: tuple[Operation, ...] = (
     _open("/", "What the node allows and runs.", s200=""),
     _open("/ping", "Whether anybody is there.", s200="text"),
+    Operation("GET", "/metrics", "Figures, for Prometheus.", {200: "text"}, (401, 403)),
     _open("/invokers", "Invokers and their states: a node tells of none.", s200=""),
     _open("/invokers/healthy/count", "How many invokers are healthy.", s200=""),
     _open("/invokers/ready", "Whether actions can run.", s200="", s500=""),

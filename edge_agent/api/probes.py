@@ -5,8 +5,11 @@ A node is its own invoker and tells of none, as upstream's lean load balancer do
 
 from __future__ import annotations
 
+import ipaddress
+from typing import Any
+
 from edge_agent.api.answers import SERVICE, answer_json, answer_text
-from edge_agent.api.auth import known_caller
+from edge_agent.api.auth import authenticate, check_system, known_caller
 from edge_agent.api.call import Call
 from edge_agent.api.written import Written
 from edge_agent.model.errors import Denied
@@ -36,6 +39,31 @@ async def in_flight(call: Call) -> Written:
 
 async def in_flight_count(call: Call) -> Written:
     return answer_json(call, len(call.services.in_flight()), cors=SERVICE)
+
+
+async def metrics(call: Call) -> Written:
+    """Figures of every namespace: for this machine, and for the node's own key.
+
+    Raises:
+        Forbidden: asked over another address than the loopback's, with another key.
+    """
+    settings = call.services.settings.metrics
+    if not settings.open and not _over_loopback(call):
+        call.identity = authenticate(call)
+        check_system(call)
+    fixed = {"region": settings.region, "stack": settings.stack}
+    services = call.services
+    text = services.engine.metrics.text(fixed, services.pool_counts())
+    return answer_text(call, text, cors=SERVICE)
+
+
+def _over_loopback(call: Call) -> bool:
+    transport = call.request.transport
+    name: Any = None if transport is None else transport.get_extra_info("sockname")
+    try:
+        return ipaddress.ip_address(name[0]).is_loopback
+    except (ValueError, TypeError, IndexError):
+        return False
 
 
 async def disable(call: Call) -> Written:

@@ -97,6 +97,7 @@ ROUTES: Mapping[tuple[str, str], Methods] = {
 OPEN: Mapping[str, Methods] = {
     "/": {"GET": service.info},
     "/ping": {"GET": service.ping},
+    "/metrics": {"GET": probes.metrics},
     "/invokers": {"GET": probes.invokers},
     "/invokers/healthy/count": {"GET": probes.healthy_count},
     "/invokers/ready": {"GET": probes.ready},

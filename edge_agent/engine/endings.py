@@ -16,6 +16,7 @@ from edge_agent.model.jobs import Finished, Job, make_record
 from edge_agent.store.inbox import Accepted, InboxRow
 from edge_agent.store.store import Store
 from edge_agent.telemetry.log import ActivationLog
+from edge_agent.telemetry.metrics import Metrics
 from edge_agent.telemetry.stream import ActivationStream, EventStream
 
 
@@ -45,6 +46,7 @@ class Endings:
         self._stream = stream
         self._events = events
         self._lines = log
+        self.metrics = Metrics()
         self._results = results
 
     def finish(
@@ -58,6 +60,7 @@ class Endings:
 
     def log(self, job: Job, finished: Finished) -> None:
         self._lines.ended(job, finished)
+        self.metrics.ended(job, finished)
 
     def settle(
         self, record: ActivationRecord, row: InboxRow | None, *, within: str = ""

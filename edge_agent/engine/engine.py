@@ -84,6 +84,7 @@ class Engine:
             log=log,
             results=results,
         )
+        self.metrics = self._endings.metrics
         self._compositions = Compositions(
             submit=self.submit,
             resolve=self._resolve,
