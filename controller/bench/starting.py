@@ -52,7 +52,7 @@ def cold(cores: Cores) -> list[Row]:
             value=fresh_ms / held_ms,
             unit="x bwrap python3 -I -S -c pass",
             sign="<=",
-            aim=2.0,
+            aim=0.5,
             detail={
                 "cold_ms": round(fresh_ms, 2),
                 "cold_worst_ms": round(max(fresh[1:]), 2),

@@ -88,6 +88,7 @@ def settle(identity, folder_bytes, *, network):
         raise_loopback()
     if root:
         become(identity)
+    bind_capabilities()
     prctl(SET_DUMPABLE, 0)
 
 
@@ -144,15 +145,19 @@ def enter_cgroup_namespace():
     libc.unshare(NEW_CGROUP)
 
 
-def give_up(steps):
-    """Every capability, and what the filter `steps` refuses (may be empty)."""
+def bind_capabilities():
+    """None can be won from here on; those that are held stay."""
     for number in range(CAPABILITIES):
         if libc.prctl(DROP_BOUND, ctypes.c_ulong(number), *nothing(3)) == -1:
             break
     libc.prctl(AMBIENT, ctypes.c_ulong(CLEAR_ALL), *nothing(3))
+    prctl(SET_NO_NEW_PRIVILEGES, 1)
+
+
+def give_up(steps):
+    """Every capability, and what the filter `steps` refuses (may be empty)."""
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
     check("capset", libc.capset(header, (ctypes.c_uint32 * 6)()))
-    prctl(SET_NO_NEW_PRIVILEGES, 1)
     if steps:
         program = Program(len(steps) // 8, steps)
         result = libc.prctl(

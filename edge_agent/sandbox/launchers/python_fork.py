@@ -181,7 +181,6 @@ def become_sandbox(server, steps, place, identity, network):
     if launcher:
         look_after(launcher)
     confine.prctl(confine.SET_DUMPABLE, 1)
-    become_bare()
     return limits
 
 
@@ -189,6 +188,8 @@ def run(folder, folder_bytes, filter_path, packages):
     with open(filter_path, "rb") as file:
         steps = file.read()
     server = Server(_socket.socket(fileno=CONTROL), int(folder_bytes))
+    become_bare()
+    compile("0", "", "exec")  # the first one makes the compiler's types: a millisecond
     gc.collect()
     gc.freeze()  # a collection in a child would copy every page that holds an object
     born = None
