@@ -176,7 +176,7 @@ async def test_a_child_cannot_be_traced(open_bench: OpenBench) -> None:
     assert (await plain.once(SYSTEM_CALL, seize))["done"]
 
 
-async def test_user_namespaces_are_the_plain_levels_to_give(
+async def test_without_the_filter_io_uring_is_the_kernels_to_give(
     open_bench: OpenBench,
 ) -> None:
     if os.uname().machine != "x86_64":
