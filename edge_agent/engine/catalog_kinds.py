@@ -42,7 +42,8 @@ def accept_kind(kind: str, kinds: Kinds) -> str:
     Raises:
         MalformedContent: nothing here serves it; a bare family is no kind.
     """
-    resolved = kinds.resolve(kind) if ":" in kind else None
+    family, colon, _ = kind.partition(":")
+    resolved = kinds.resolve(kind) if colon and family != BLACKBOX else None
     if resolved is None:
         valid = ", ".join(f"'{k}'" for k in (*kinds.kinds, BLACKBOX, SEQUENCE))
         raise MalformedContent(

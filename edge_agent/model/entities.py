@@ -48,6 +48,11 @@ class Exec(Wire, frozen=True, kw_only=True):
     image: str | UnsetType = UNSET
     components: list[str] | UnsetType = UNSET
 
+    @property
+    def runs_as(self) -> str:
+        """The kind that sandboxes are asked for: `blackbox:IMAGE` of a blackbox."""
+        return self.kind if self.image is UNSET else f"{self.kind}:{self.image}"
+
 
 class Entity(Wire, frozen=True, kw_only=True):
     """What all entities have (B1). `namespace` is `ns` or `ns/pkg`; `updated` in ms."""

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Mapping
 from typing import Protocol
 
-from edge_agent.model.activations import Response, StartKind
+from edge_agent.model.activations import Response, StartKind, Status, failure
 from edge_agent.pool import policy
 from edge_agent.pool.lifecycle import Event, State
 from edge_agent.pool.proxy import Owner, Proxy
@@ -23,7 +23,13 @@ from edge_agent.pool.queue import Waiting
 from edge_agent.pool.refusal import NO_RESOURCES, CodeOf, fetch
 from edge_agent.pool.sandboxes import Sandboxes
 from edge_agent.pool.tasks import Tasks
-from edge_agent.sandbox.base import Sandbox, SandboxError, SandboxFactory, SandboxSpec
+from edge_agent.sandbox.base import (
+    ActionToBlame,
+    Sandbox,
+    SandboxError,
+    SandboxFactory,
+    SandboxSpec,
+)
 
 log = logging.getLogger(__name__)
 
@@ -154,18 +160,18 @@ class Keeper:
                 error,
                 exc_info=None if known else error,
             )
-            self._not_created(proxy)
+            self._not_created(proxy, _what_to_say(error))
         else:
             await self._created(proxy, sandbox)
 
-    def _not_created(self, proxy: Proxy) -> None:
+    def _not_created(self, proxy: Proxy, response: Response = NO_RESOURCES) -> None:
         self._sandboxes.leave(proxy, Event.FAIL)
         self._sandboxes.gone(proxy)
         waiting = proxy.unbind()
         if waiting is None:
             self._pause_prewarming()
         else:
-            self._jobs.job_failed(waiting, NO_RESOURCES)
+            self._jobs.job_failed(waiting, response)
         self._jobs.made_room()
 
     async def _created(self, proxy: Proxy, sandbox: Sandbox) -> None:
@@ -218,3 +224,10 @@ class Keeper:
         if proxy.state is State.REMOVING:
             self._sandboxes.gone(proxy)
             self._jobs.made_room()
+
+
+def _what_to_say(error: Exception) -> Response:
+    """C17 where the action is to blame, else C18."""
+    if isinstance(error, ActionToBlame):
+        return failure(Status.DEVELOPER_ERROR, str(error))
+    return NO_RESOURCES

@@ -37,7 +37,7 @@ class Waiting(msgspec.Struct, eq=False):
 
     @property
     def kind(self) -> str:
-        return self.job.action.exec.kind
+        return self.job.action.exec.runs_as
 
     @property
     def memory_mb(self) -> int:

@@ -34,6 +34,9 @@ from edge_agent.model.activations import Said
 class SandboxSpec:
     """What is fixed when a sandbox starts. `kind` is concrete, e.g. `python:3.11`.
 
+    A blackbox action's kind is asked for as `blackbox:IMAGE`; what that resolves to is
+    the drivers' business: itself for a container engine, `native` for an image whose
+    work a process can do.
     `network` is `auto`, what the node gives to all, or `none`.
     """
 
@@ -128,3 +131,7 @@ class SandboxFactory(Protocol):
 
 class SandboxError(Exception):
     """A sandbox could not be made: no runtime, no process, no memory."""
+
+
+class ActionToBlame(SandboxError):
+    """It could not be made for what the action asks for; its user reads the text."""

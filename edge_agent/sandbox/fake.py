@@ -166,6 +166,7 @@ class FakeFactory:
         self.hold_inits = False
         self.hold_runs = False
         self.fail_creates = 0
+        self.fail_with: SandboxError | None = None
         self.run_s = 0.0
         self.calls: list[Call] = []
         self.made: list[FakeSandbox] = []
@@ -203,7 +204,7 @@ class FakeFactory:
             await gate
         if self.fail_creates:
             self.fail_creates -= 1
-            raise SandboxError(f"no sandbox for {spec.kind}: scripted")
+            raise self.fail_with or SandboxError(f"none for {spec.kind}: scripted")
         sandbox = FakeSandbox(self, sandbox_id, spec)
         self.made.append(sandbox)
         self.live[sandbox_id] = sandbox

@@ -197,6 +197,11 @@ def test_a59_an_unknown_kind_is_told_with_the_valid_ones(kind: str) -> None:
     )
 
 
+def test_the_image_of_a_blackbox_is_no_part_of_a_kind() -> None:
+    with pytest.raises(MalformedContent):
+        accept_kind("blackbox:us/ours", FakeFactory(kinds=("blackbox:us/ours",)))
+
+
 def test_a14_the_manifest_marks_the_first_of_a_family_as_default() -> None:
     nodejs = manifest(KINDS)["nodejs"]
 

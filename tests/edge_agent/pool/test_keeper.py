@@ -11,6 +11,7 @@ import pytest
 
 from edge_agent.model.activations import Answer, Cause, Gone, StartKind, Status
 from edge_agent.model.jobs import Finished
+from edge_agent.sandbox.base import ActionToBlame
 from edge_agent.sandbox.fake import FakeFactory
 
 Open = Callable[..., Awaitable[Any]]  # of the house that conftest makes
@@ -116,6 +117,22 @@ async def test_a_job_is_put_back_once_only(open_pool: Open) -> None:
     finished = await asyncio.wait_for(future, 1)
     assert error_of(finished) == "Failed to provision resources to run the action."
     assert house.asked("init") == []
+
+
+async def test_an_image_that_cannot_be_had_is_the_actions_error(
+    open_pool: Open,
+) -> None:
+    """C17; without an action to blame it is C18."""
+    factory = FakeFactory(kinds=("blackbox:us/ours:1",))
+    factory.fail_creates = 1
+    factory.fail_with = ActionToBlame("Failed to pull container image 'us/ours:1'.")
+    house = await open_pool(factory=factory)
+    image = {"image": "us/ours:1"}
+    finished = await house.done(kind="blackbox", exec_fields=image)
+    assert finished.response.status == "action developer error"
+    assert error_of(finished) == "Failed to pull container image 'us/ours:1'."
+    again = await house.done(kind="blackbox", exec_fields=image)
+    assert again.response.success
 
 
 # --- prewarming -----------------------------------------------------------------------
