@@ -54,7 +54,7 @@ Url = Annotated[
     typer.Option(
         "--target",
         metavar="URL",
-        help="Any OpenWhisk API host.",
+        help="Any OpenWhisk API host, or a NAME of targets.toml.",
         rich_help_panel=_TARGET,
     ),
 ]

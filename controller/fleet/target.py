@@ -4,7 +4,7 @@ The first of these that is given names the target, and nothing after it is looke
 
 1. `--fleet INVENTORY`: every node of an Ansible inventory
 2. `--dir DIR`: every running node of a local fleet
-3. `--target URL --auth KEY`
+3. `--target URL --auth KEY`, or `--target NAME` of targets.toml (`fleet.entries`)
 4. `OPENWHISK_APIHOST` and `OPENWHISK_AUTH`
 5. `WSK_CONFIG_FILE`, else `~/.wskprops`, when it has an `APIHOST`
 6. the local fleet that is up
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from controller.fleet.entries import PLACE, Entry, read_entries
 from controller.fleet.inventory_place import InventoryError, inventory_place
 from controller.fleet.local_state import local_dir, read_state
 from edge_agent.model.errors import EdgeWhiskError
@@ -108,7 +109,9 @@ def _first(choice: Choice, environ: Mapping[str, str], home: Path) -> Chosen:
     if choice.dir is not None:
         return _from_local(choice.dir)
     if choice.url is not None:
-        return _from_url(choice.url, choice.auth or environ.get("OPENWHISK_AUTH"))
+        return _from_entry(choice.url, choice.auth, home) or _from_url(
+            choice.url, choice.auth or environ.get("OPENWHISK_AUTH")
+        )
     found = (
         _from_environment(environ, choice.auth)
         or _from_properties(environ, home, choice.auth)
@@ -195,6 +198,26 @@ def _from_usual_inventory(
 ) -> Chosen | None:
     place = inventory_place(None, environ, home)
     return _from_inventory(place, auth) if place.exists() else None
+
+
+def _from_entry(name: str, auth: str | None, home: Path) -> Chosen | None:
+    entry = read_entries(home / PLACE).get(name)
+    if entry is None:
+        return None
+    target = target_of_entry(name, entry, home / PLACE)
+    return Chosen((replace(target, key=auth or target.key),), f"{home / PLACE}")
+
+
+def target_of_entry(name: str, entry: Entry, path: Path) -> Target:
+    return Target(
+        url=api_url(entry.apihost),
+        key=check_key(entry.auth, source=f"{path}: auth of [{name}]"),
+        name=name,
+        insecure=entry.insecure,
+        system_key=entry.system_auth or None,
+        ca=Path(entry.ca).expanduser() if entry.ca else None,
+        namespace=entry.namespace,
+    )
 
 
 def _from_url(url: str, key: str | None) -> Chosen:
