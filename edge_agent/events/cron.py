@@ -16,14 +16,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
 MS = 1000
 SECONDS_FIELDS = 6
-_SECOND = timedelta(seconds=1)
 _MINUTE = timedelta(minutes=1)
+_WINDOW_MS = 60 * MS
+_PAST_MS = 50 * 366 * 86_400 * MS  # as far as `cronsim` looks into the future
 #: No clock is set back by more.
 _FOLD_MOST = timedelta(hours=2)
 
@@ -64,8 +66,7 @@ class Cron:
         """The ticks at `ms` and before, newest first."""
         moment = self._moment(ms)
         if not self._local:
-            later = (moment.astimezone(UTC) + _SECOND).astimezone(moment.tzinfo)
-            yield from map(_ms, CronSim(self.expression, later, reverse=True))
+            yield from self._back_by_windows(ms // MS * MS)
             return
         naive_end = moment.replace(tzinfo=None, fold=0) + _FOLD_MOST
         newest: datetime | None = None
@@ -74,6 +75,23 @@ class Cron:
             if tick <= moment and tick != newest:
                 newest = tick
                 yield _ms(tick)
+
+    def _back_by_windows(self, end: int) -> Iterator[int]:
+        """What going on finds in each window before `end`, which doubles while empty.
+
+        `cronsim` goes back by itself, but forgets ticks where a zone changes its clocks
+        by half an hour.
+        """
+        span, oldest = _WINDOW_MS, end - _PAST_MS
+        while end > oldest:
+            begin = max(end - span, oldest)
+            ticks = list(takewhile(end.__ge__, self._from(begin)))
+            yield from reversed(ticks)
+            end, span = begin, span if ticks else span * 2
+
+    def _from(self, ms: int) -> Iterator[int]:
+        for tick in CronSim(self.expression, self._moment(ms)):
+            yield _ms(tick)
 
     def _moment(self, ms: int) -> datetime:
         return datetime.fromtimestamp(ms // MS, self._zone)

@@ -7,7 +7,7 @@ from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_agent.events.cron import Cron, zone_of
@@ -137,6 +137,7 @@ def test_ticks_rise_and_match_what_the_clock_shows(
         assert shown.microsecond == 0
 
 
+@example("0,30 */2 * 4 0", ZoneInfo("Australia/Lord_Howe"), 1704067200000)
 @given(expressions(), st.sampled_from(ZONES), moments)
 def test_going_back_finds_the_ticks_that_going_on_finds(
     expression: str, zone: ZoneInfo | None, start: int
