@@ -22,7 +22,7 @@ from edge_agent.adapters import (
     make_builtins,
     make_mqtt_source,
 )
-from edge_agent.api.app import Services, make_runner
+from edge_agent.api.app import Services, make_metrics_runner, make_runner
 from edge_agent.engine.api_management import ApiManagement
 from edge_agent.engine.catalog import Catalog
 from edge_agent.engine.engine import Engine
@@ -35,6 +35,7 @@ from edge_agent.listening import (
     Listening,
     check_keys,
     listen,
+    listen_for_metrics,
     stop_listening,
 )
 from edge_agent.model.errors import SettingsError
@@ -112,29 +113,28 @@ class Node:
         await stack.enter_async_context(self._background("mqtt", source.run()))
         for name, work in senses.work():
             await stack.enter_async_context(self._background(name, work))
-        runner = make_runner(
-            Services(
-                engine=engine,
-                catalog=self._make_catalog(store, factory, engine),
-                store=store,
-                settings=settings,
-                health=make_health(
-                    settings,
-                    store,
-                    factory,
-                    pool,
-                    {
-                        "delivery": engine.delivery.health,
-                        "mqtt": source.health,
-                        **senses.health(),
-                    },
-                ),
-                stream=stream,
-                load=lambda: load_report(pool, engine),
-                in_flight=pool.in_flight,
-                pool_counts=lambda: pool_counts(pool),
-            )
+        services = Services(
+            engine=engine,
+            catalog=self._make_catalog(store, factory, engine),
+            store=store,
+            settings=settings,
+            health=make_health(
+                settings,
+                store,
+                factory,
+                pool,
+                {
+                    "delivery": engine.delivery.health,
+                    "mqtt": source.health,
+                    **senses.health(),
+                },
+            ),
+            stream=stream,
+            load=lambda: load_report(pool, engine),
+            in_flight=pool.in_flight,
+            pool_counts=lambda: pool_counts(pool),
         )
+        runner = make_runner(services)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         stack.push_async_callback(pool.drain, settings.server.stop_timeout_s)
@@ -146,9 +146,10 @@ class Node:
             runner, settings.server, inherited_sockets(os.environ), self._certificate
         )
         stack.push_async_callback(stop_listening, runner)
+        metrics_url = await stack.enter_async_context(_metrics_server(services))
         pool.api_host = served.url
         engine.start_delivery()
-        self.facts = _facts(served, store, settings.namespace, folder)
+        self.facts = _facts(served, store, settings.namespace, folder, metrics_url)
         log.info("serving %s, isolation %s", served, factory.level)
 
     async def _start_pool(
@@ -243,8 +244,27 @@ async def _sandboxes(settings: Settings) -> AsyncIterator[ProcessFactory]:
         await factory.close()
 
 
+@asynccontextmanager
+async def _metrics_server(services: Services) -> AsyncIterator[str | None]:
+    """The second listener, if there is to be one; its URL."""
+    server = services.settings.metrics.server
+    if server is None:
+        yield None
+        return
+    runner = make_metrics_runner(services)
+    await runner.setup()
+    try:
+        yield await listen_for_metrics(runner, server)
+    finally:
+        await runner.cleanup()
+
+
 def _facts(
-    served: Listening, store: Store, namespace: str, folder: Path
+    served: Listening,
+    store: Store,
+    namespace: str,
+    folder: Path,
+    metrics_url: str | None,
 ) -> dict[str, Any]:
     """What --print-json says."""
     guest = store.subjects.by_namespace(namespace)
@@ -252,6 +272,7 @@ def _facts(
     return {
         "url": served.url,
         **({"tls_url": served.tls_url} if served.tls_url else {}),
+        **({"metrics_url": metrics_url} if metrics_url else {}),
         "key": guest and guest.auth,
         "system_key": system and system.auth,
         "pid": os.getpid(),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from edge_agent.model.errors import SettingsError
-from edge_agent.settings import Server, ServerTls
+from edge_agent.settings import MetricsServer, Server, ServerTls
 
 #: SHA-256 of the keys in upstream's repository: everybody knows them.
 PUBLIC_KEYS = frozenset(
@@ -78,12 +78,20 @@ async def listen(
     return Listening(url, await _serve(runner, tls.host, tls.port, sockets, context))
 
 
+async def listen_for_metrics(runner: web.ServerRunner, server: MetricsServer) -> str:
+    """The URL; raises SettingsError as `listen` does."""
+    setting = "metrics.server.port"
+    return await _serve(runner, server.host, server.port, (), setting=setting)
+
+
 async def _serve(
     runner: web.ServerRunner,
     host: str,
     port: int,
     sockets: Sequence[socket.socket],
     context: ssl.SSLContext | None = None,
+    *,
+    setting: str = "server.port",
 ) -> str:
     given = [one for one in sockets if port and one.getsockname()[1] == port]
     sites: list[web.BaseSite] = [
@@ -94,9 +102,9 @@ async def _serve(
         for site in sites:
             await site.start()
     except OSError as error:
-        setting = "server.tls.port" if context else "server.port"
+        key = "server.tls.port" if context else setting
         raise SettingsError(
-            f"{setting}: cannot listen on {host}:{port}: "
+            f"{key}: cannot listen on {host}:{port}: "
             f"{error.strerror}; name another port, or 0 for any"
         ) from error
     return _url(context, *runner.addresses[before][:2])

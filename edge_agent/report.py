@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import Any
 
 from edge_agent import __version__
 from edge_agent.engine.engine import Engine
-from edge_agent.pool.lifecycle import State
 from edge_agent.pool.pool import Pool
 from edge_agent.sandbox.process import ProcessFactory
 from edge_agent.settings import Settings
 from edge_agent.store.store import Store
 from edge_agent.telemetry.health import Health, Probe
+from edge_agent.telemetry.node_metrics import PoolCounts
 
 
 def load_report(pool: Pool, engine: Engine) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def make_health(
     health.register("now_ms", lambda: time.time_ns() // 1_000_000)
     health.register("uptime_s", lambda: round(time.monotonic() - started, 1))
     health.register("rss_bytes", _rss_bytes)
+    health.register("cpu_s", _cpu_s)
     health.register("pool", lambda: _pool_report(pool))
     health.register("store", lambda: _store_report(store))
     for name, probe in sources.items():
@@ -100,12 +102,19 @@ def _rss_bytes() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def pool_counts(pool: Pool) -> dict[str, int]:
-    """The pool in the words of upstream's series (E16)."""
-    view = pool.view()
-    return {
-        "runBufferCount": view.queued,
-        "activeCount": view.states.get(State.RUNNING, 0),
-        "prewarmCount": view.states.get(State.PREWARMED, 0),
-        "idlesCount": view.states.get(State.READY, 0),
-    }
+def _cpu_s() -> float:
+    """Of the agent itself, its sandboxes not counted."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return round(used.ru_utime + used.ru_stime, 2)
+
+
+def pool_counts(pool: Pool) -> PoolCounts:
+    """The pool for upstream's series."""
+    view, figures = pool.view(), pool.figures()
+    prewarm = figures.prewarm
+    return PoolCounts(
+        containers=figures.containers,
+        prewarm={"prewarmColdstart": prewarm.cold, "prewarmExpired": prewarm.unused},
+        in_flight=view.active + view.queued,
+        in_flight_mb=figures.in_flight_mb,
+    )

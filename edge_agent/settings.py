@@ -179,12 +179,20 @@ class Gpio(Section, frozen=True, kw_only=True):
     pin_factory: Literal["lgpio", "pigpio", "mock", "none"] = "lgpio"
 
 
+class MetricsServer(Section, frozen=True, kw_only=True):
+    """A second listener, of `/ping` and `/metrics` alone; 9095 is user-events'."""
+
+    host: str = "127.0.0.1"
+    port: Port = 9095
+
+
 class Metrics(Section, frozen=True, kw_only=True):
     """`/metrics`: its constant labels; `open`: other hosts need no key."""
 
     region: str = "edge"
     stack: str = "edgewhisk"
     open: bool = False
+    server: MetricsServer | None = None
 
 
 class Logging(Section, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -60,6 +62,7 @@ async def invoke(call: Call) -> Written:
     if name.package is not None or name.namespace != identity.namespace:
         services.catalog.check_readable(identity, name)
     asked = query.invoke_query(call.query, services.settings.limits.blocking_wait_ms)
+    began_s = time.monotonic()
     outcome = await services.engine.invoke(
         identity,
         action=name,
@@ -69,6 +72,8 @@ async def invoke(call: Call) -> Written:
         transaction_id=call.transaction_id,
     )
     if isinstance(outcome, Accepted):
+        if not asked.blocking:
+            services.engine.metrics.accepted(time.monotonic() - began_s)
         activation_id = outcome.activation_id
         accepted = {"activationId": activation_id}
         return answer_json(call, accepted, status=202, activation_id=activation_id)

@@ -53,9 +53,14 @@ def answer_json(
 
 
 def answer_text(
-    call: Call, text: str, *, status: int = 200, cors: Lines = REST
+    call: Call,
+    text: str,
+    *,
+    status: int = 200,
+    content_type: str = _TEXT,
+    cors: Lines = REST,
 ) -> Written:
-    fixed = (("Content-Type", _TEXT), *cors)
+    fixed = (("Content-Type", content_type), *cors)
     lines = ((REQUEST_ID, call.transaction_id),)
     return Written(status, sendable(text).encode(), fixed=fixed, lines=lines)
 

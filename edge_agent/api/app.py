@@ -19,7 +19,7 @@ from edge_agent.api.call import Call, Services, transaction_id
 from edge_agent.api.router import dispatch
 from edge_agent.model.errors import RequestError, Unavailable
 
-__all__ = ["Services", "make_runner"]
+__all__ = ["Services", "make_metrics_runner", "make_runner"]
 
 #: A longer request line is answered by aiohttp; up to here it is a 414 of ours (A7).
 LINE_BYTES = 128 << 10
@@ -28,6 +28,10 @@ HEADER_BYTES = 32 << 10
 READ_BYTES = 256 << 10
 #: An idle connection is closed after this long (A7).
 IDLE_S = 70.0
+
+#: What the second listener has.
+METRICS_PATHS = ("/ping", "/metrics")
+_METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"))
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +42,23 @@ def make_runner(services: Services) -> web.ServerRunner:
     Its `cleanup` closes the live streams at once, lets other requests finish within
     `server.stop_timeout_s`, then cancels them.
     """
+    return _make_runner(services, everything=True)
+
+
+def make_metrics_runner(services: Services) -> web.ServerRunner:
+    """A runner that serves `/ping` and `/metrics` only, under the same rules."""
+    return _make_runner(services, everything=False)
+
+
+def _make_runner(services: Services, *, everything: bool) -> web.ServerRunner:
+    counts = services.engine.metrics.http
 
     async def handle(request: BaseRequest) -> web.StreamResponse:
-        return await answer(services, request)
+        if not everything and request.path not in METRICS_PATHS:
+            return web.Response(status=404)
+        response = await answer(services, request)
+        counts[_known(request.method), response.status] += 1
+        return response
 
     http_log = logging.getLogger("edge_agent.http")
     http_log.addFilter(_without_traceback)
@@ -76,6 +94,11 @@ async def answer(services: Services, request: BaseRequest) -> web.StreamResponse
             "%s %s failed [%s]", request.method, request.path, call.transaction_id
         )
         return failed(call, 500, "There was an internal server error.")
+
+
+def _known(method: str) -> str:
+    """A caller may send any word as a method: no more series for that."""
+    return method if method in _METHODS else "OTHER"
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

@@ -16,6 +16,7 @@ from edge_agent.model.names import OWN_NAMESPACE, FullName, new_activation_id
 from edge_agent.settings import Settings
 from edge_agent.store.store import Store
 from edge_agent.telemetry.health import Health
+from edge_agent.telemetry.node_metrics import PoolCounts
 from edge_agent.telemetry.stream import ActivationStream
 
 if TYPE_CHECKING:
@@ -27,14 +28,18 @@ _SYSTEM_PREFIX = "sid_"
 _REQUEST_ID_MAX = 256
 
 
+def _no_pool() -> PoolCounts:
+    return PoolCounts({}, {}, 0, 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """What the API stands on; `app` fills it in.
 
     `load` gives the numbers of `/edge/v1/load`: slots, free_slots, queue, inbox,
     running; `in_flight` the activation ids and actions of what runs; `pool_counts` what
-    E16 counts. `stopping` is set when the server begins to close, `draining` when it is
-    to be left alone (A21).
+    E16 and E17 count. `stopping` is set when the server begins to close, `draining`
+    when it is to be left alone (A21).
     """
 
     engine: Engine
@@ -45,7 +50,7 @@ class Services:
     stream: ActivationStream
     load: Callable[[], Mapping[str, Any]]
     in_flight: Callable[[], Sequence[tuple[str, str]]] = tuple
-    pool_counts: Callable[[], Mapping[str, int]] = dict
+    pool_counts: Callable[[], PoolCounts] = _no_pool
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 

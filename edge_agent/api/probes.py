@@ -6,14 +6,17 @@ A node is its own invoker and tells of none, as upstream's lean load balancer do
 from __future__ import annotations
 
 import ipaddress
+from itertools import chain
 from typing import Any
 
-from edge_agent.api.answers import SERVICE, answer_json, answer_text
+from edge_agent.api.answers import NO_CORS, SERVICE, answer_json, answer_text
 from edge_agent.api.auth import authenticate, check_system, known_caller
 from edge_agent.api.call import Call
 from edge_agent.api.written import Written
 from edge_agent.model.errors import Denied
 from edge_agent.model.names import SYSTEM_NAMESPACE
+from edge_agent.telemetry.exposition import CONTENT_TYPE, labels, write
+from edge_agent.telemetry.node_metrics import node_families
 
 
 async def invokers(call: Call) -> Written:
@@ -51,10 +54,14 @@ async def metrics(call: Call) -> Written:
     if not settings.open and not _over_loopback(call):
         call.identity = authenticate(call)
         check_system(call)
-    fixed = {"region": settings.region, "stack": settings.stack}
     services = call.services
-    text = services.engine.metrics.text(fixed, services.pool_counts())
-    return answer_text(call, text, cors=SERVICE)
+    families = chain(
+        services.engine.metrics.families(),
+        node_families(services.health.report(), services.pool_counts()),
+    )
+    fixed = labels(region=settings.region, stack=settings.stack)
+    text = await write(families, fixed=fixed)
+    return answer_text(call, text, content_type=CONTENT_TYPE, cors=NO_CORS)
 
 
 def _over_loopback(call: Call) -> bool:

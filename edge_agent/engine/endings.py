@@ -47,6 +47,7 @@ class Endings:
         self._events = events
         self._lines = log
         self.metrics = Metrics()
+        store.writer.on_commit = self.metrics.commits.add
         self._results = results
 
     def finish(

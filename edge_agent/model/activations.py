@@ -7,6 +7,7 @@ and `read_run` tell what it means to the caller (`Response`, c.2 of the contract
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -101,6 +102,8 @@ def failure(status: Status, error: Any, *, size: int | UnsetType = UNSET) -> Res
     return Response(status=status.text, success=False, result=result, size=size)
 
 
+_STATUS_CODES = range(100, 600)
+_BAD_REQUEST = 400
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _ARRAY = msgspec.json.Decoder(list[Raw])
 #: What a runtime's answer may make a decoder raise: it may be anything.
@@ -137,10 +140,24 @@ def read_run(
     said: Said, *, timeout_ms: int, response_limit: int = MEBIBYTE
 ) -> Response:
     """What a run's answer means (C7-C12, C15, C16)."""
+    return read_coded_run(said, timeout_ms=timeout_ms, response_limit=response_limit)[0]
+
+
+def read_coded_run(
+    said: Said, *, timeout_ms: int, response_limit: int
+) -> tuple[Response, int]:
+    """The same, with the `statusCode` that a result has (E8), 0 without one.
+
+    It is looked up here because here the result is open; it may be a megabyte.
+    """
+    if isinstance(said, Answer) and said.ok:
+        return _read_result(said.body, response_limit)
+    return _read_failure(said, timeout_ms=timeout_ms, response_limit=response_limit), 0
+
+
+def _read_failure(said: Said, *, timeout_ms: int, response_limit: int) -> Response:
     developer = Status.DEVELOPER_ERROR
     match said:
-        case Answer(ok=True, body=body):
-            return _read_result(body, response_limit)
         case Answer(body=body):
             error = _error_field(body)
             return failure(
@@ -161,25 +178,44 @@ def read_run(
             return failure(developer, _gone_text(gone, limit=response_limit))
 
 
-def _read_result(body: bytes, limit: int) -> Response:
+def _read_result(body: bytes, limit: int) -> tuple[Response, int]:
     if len(body) > limit:
         gone = Gone(Cause.TOO_LONG, len(body), body[:limit])
-        return failure(Status.APPLICATION_ERROR, _gone_text(gone, limit=limit))
+        return failure(Status.APPLICATION_ERROR, _gone_text(gone, limit=limit)), 0
     try:
         fields = _OBJECT.decode(body)
         _check_utf8(body)
     except _UNREADABLE:
-        return _read_array(body)
+        return _read_array(body), 0
     if "error" not in fields:
-        return success(body, size=len(body))
+        code = fields.get("statusCode")
+        return success(body, size=len(body)), 0 if code is None else _status_code(code)
     # A67a: of a failed result only `error` is kept; the size counts the whole.
     only = b'{"error":%b}' % bytes(fields["error"])
-    return Response(
+    response = Response(
         status=_STATUS_TEXT[Status.APPLICATION_ERROR],
         success=False,
         result=Raw(only),
         size=len(body),
     )
+    return response, _code_of_error(fields)
+
+
+def _code_of_error(fields: dict[str, Raw]) -> int:
+    """That of the error's own fields, else that of the result's."""
+    code = fields.get("statusCode")
+    with suppress(*_UNREADABLE):
+        code = _OBJECT.decode(fields["error"]).get("statusCode", code)
+    return 0 if code is None else _status_code(code)
+
+
+def _status_code(raw: Raw) -> int:
+    """What is no status of HTTP counts as 400: there are not many of them then."""
+    with suppress(*_UNREADABLE):
+        code = msgspec.json.decode(raw)
+        if isinstance(code, int) and code in _STATUS_CODES:
+            return int(code)
+    return _BAD_REQUEST
 
 
 def _read_array(body: bytes) -> Response:

@@ -99,7 +99,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
     Of a sequence or composition, `run_ms` is the sum of what its components took and
     `logs` are their activation ids. `exceeded` names the limit that a failure ran into:
-    memory, timeout, processes or disk.
+    memory, timeout, processes or disk. `status_code` is the one in the result, if any.
     """
 
     response: Response
@@ -112,6 +112,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     logs: tuple[str, ...] = ()
     level: str = ""
     exceeded: str = ""
+    status_code: int = 0
     composed: Composed | None = None
 
 

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from edge_agent.model.activations import Response, StartKind, Status, failure
 from edge_agent.pool import policy
+from edge_agent.pool.figures import PrewarmCounts
 from edge_agent.pool.lifecycle import Event, State
 from edge_agent.pool.proxy import Owner, Proxy
 from edge_agent.pool.queue import Waiting
@@ -70,11 +71,14 @@ class Keeper:
         self._code_of = code_of
         self._prewarm = prewarm
         self._prewarm_after_ns = 0
+        self.prewarm_counts = PrewarmCounts()
 
     def create_for(self, waiting: Waiting, kind: str) -> None:
         spec = SandboxSpec(kind, waiting.memory_mb, waiting.network)
         proxy = Proxy(spec, self._jobs)
         proxy.bind(waiting, StartKind.COLD)
+        if self._prewarm and kind in self._wanted():
+            self.prewarm_counts.cold[kind, waiting.memory_mb] += 1
         self._start(proxy, name=f"pool.create {waiting.job.activation_id}")
 
     def use_prewarmed(self, proxy: Proxy, waiting: Waiting) -> None:
@@ -109,6 +113,9 @@ class Keeper:
                 self.remove(proxy, Event.REMOVE)
 
     def remove(self, proxy: Proxy, event: Event) -> None:
+        if proxy.state is State.PREWARMED:
+            spec = proxy.spec
+            self.prewarm_counts.unused[spec.kind, spec.memory_mb] += 1
         self._sandboxes.leave(proxy, event)
         name = f"pool.destroy {proxy.sandbox.id}"
         self._tasks.spawn(self._destroy(proxy), name=name)

@@ -31,6 +31,7 @@ from edge_agent.model.errors import Unavailable
 from edge_agent.model.jobs import Finished, Job
 from edge_agent.model.soon import Soon
 from edge_agent.pool import policy
+from edge_agent.pool.figures import PoolFigures, figures_of
 from edge_agent.pool.keeper import Keeper
 from edge_agent.pool.lifecycle import Event, State
 from edge_agent.pool.policy import (
@@ -200,6 +201,9 @@ class Pool:
             queued_blocking=queue.blocking.jobs,
             queued_bytes=queue.bytes,
         )
+
+    def figures(self) -> PoolFigures:
+        return figures_of(self._sandboxes, self._queue, self._keeper.prewarm_counts)
 
     def set_memory_mb(self, memory_mb: int) -> None:
         """Change the pool's memory; idle sandboxes make room, busy ones as they end."""

@@ -19,8 +19,8 @@ from edge_agent.model.activations import (
     Said,
     StartKind,
     Status,
+    read_coded_run,
     read_init,
-    read_run,
 )
 from edge_agent.model.jobs import Finished, Job
 from edge_agent.pool.context import Terms, init_request, run_context, terms_of
@@ -186,12 +186,12 @@ class Proxy:
             return  # the pool was closed meanwhile
         ran = _result(future)
         self.last_run_ms = run_ms = self._lap_ms()
-        response = read_run(
+        response, status_code = read_coded_run(
             ran.said,
             timeout_ms=self._terms.timeout_ms,
             response_limit=self._owner.response_limit,
         )
-        self._end(response, ran, run_ms=run_ms)
+        self._end(response, ran, run_ms=run_ms, status_code=status_code)
 
     def _lap_ms(self) -> int:
         """Since the last lap, or since the job began. Notes the time of last use."""
@@ -200,7 +200,9 @@ class Proxy:
         self.used_ns = self._since_ns = now_ns
         return lap_ns // NS_PER_MS
 
-    def _end(self, response: Response, ran: Ran, *, run_ms: int) -> None:
+    def _end(
+        self, response: Response, ran: Ran, *, run_ms: int, status_code: int = 0
+    ) -> None:
         init = self._init
         finished = Finished(
             response=response,
@@ -213,6 +215,7 @@ class Proxy:
             logs=ran.logs if init is None or init is ran else init.logs + ran.logs,
             level=self.sandbox.level,
             exceeded=self._exceeded(response, ran.said),
+            status_code=status_code,
         )
         self._init = None
         del self._job  # an idle sandbox must not hold on to a megabyte of arguments

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Iterator
+from itertools import chain
 
 import msgspec
 
@@ -65,6 +67,9 @@ class Lane:
     @property
     def head(self) -> Waiting | None:
         return next(iter(self._order.values()), None)
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._order.values())
 
     def first_of(self, revision: Revision) -> Waiting | None:
         of = self._of.get(revision)
@@ -155,6 +160,9 @@ class Queue:
     def take_overtaker(self, waiting: Waiting) -> None:
         """Remove one that goes before the head: turns stay as they are."""
         self._lane(waiting).take(waiting)
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return chain(self.blocking, self.others)
 
     def clear(self) -> list[Waiting]:
         return [*self.blocking.clear(), *self.others.clear()]

@@ -24,6 +24,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,6 +102,8 @@ class Writer:
         self._for_room: list[asyncio.Future[None]] = []
         self.failure: str | None = None
         self.commits = 0
+        #: Told how many seconds each transaction took; the loop calls it.
+        self.on_commit: Callable[[float], None] = _nothing
 
     def start(self) -> None:
         self._thread.start()
@@ -199,7 +202,8 @@ class Writer:
         self._urgent, self._lazy = Batch(), Batch()
         self._queue.put(self._in_flight)
 
-    def _done(self, error: sqlite3.Error | None) -> None:
+    def _done(self, error: sqlite3.Error | None, took_s: float) -> None:
+        self.on_commit(took_s)
         flown = self._in_flight
         if flown is None:
             return
@@ -242,9 +246,11 @@ class Writer:
 
     def _work(self) -> None:
         while (flight := self._queue.get()) is not None:
+            began_s = time.perf_counter()
             error = self._commit(*flight)
+            took_s = time.perf_counter() - began_s
             try:
-                self._loop.call_soon_threadsafe(self._done, error)
+                self._loop.call_soon_threadsafe(self._done, error, took_s)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 return
 
@@ -276,6 +282,10 @@ class Writer:
         for table, keys in batch.deletions.items():
             for chunk in _chunks(keys):
                 execute(_delete_sql(table, len(chunk)), chunk)
+
+
+def _nothing(_: float) -> None:
+    pass
 
 
 def _merge(older: Batch, newer: Batch) -> None:

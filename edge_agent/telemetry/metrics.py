@@ -1,154 +1,310 @@
-"""The figures of OpenWhisk's user events and pool, as Prometheus' text (E1-E16).
+"""The figures of OpenWhisk's user events (E1-E14) and of its invoker (E15, E18, E19).
 
-Counted at the end of an activation with a few additions; text is made when somebody
-asks. The names are upstream's, which a Prometheus client would change: counters here
-have no `_total` unless theirs has. `openwhisk_action_status_code` is left out: it would
-mean reading every result.
+Counted at the end of an activation with a few additions; what is a sum of them is added
+up when somebody asks. All names stand here and in `node_metrics`, none is spelled
+anywhere else.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping
-from itertools import accumulate
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 
 from edge_agent.model.jobs import Finished, Job
+from edge_agent.telemetry.exposition import (
+    SIZE_BUCKETS,
+    Family,
+    Histogram,
+    Sample,
+    joined,
+    labels,
+)
 
-_MILLISECONDS = (5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000)
-TIME_BUCKETS_S = tuple(ms / 1000 for ms in _MILLISECONDS)
-SIZE_BUCKETS = tuple(float(n << 20) for n in range(10))
 #: Actions that are remembered; the one that was first seen longest ago is forgotten.
 ACTIONS_MOST = 2000
+#: Namespaces whose refusals and activations are counted apart.
+NAMESPACES_MOST = 1000
 
-ACTIVATIONS = "openwhisk_action_activations_total"
-COLD_STARTS = "openwhisk_action_coldStarts_total"
-WAIT_TIME = "openwhisk_action_waitTime_seconds"
-INIT_TIME = "openwhisk_action_initTime_seconds"
-DURATION = "openwhisk_action_duration_seconds"
-RESPONSE_SIZE = "openwhisk_action_response_size_bytes"
-STATUS = "openwhisk_action_status"
-MEMORY = "openwhisk_action_memory"
-POOL = "gauge_containerPool_{}_counter"
+ACTION = "openwhisk_action"
+GLOBAL = "openwhisk_userevents_global"
+CONTAINER_START = "counter_invoker_containerStart_counter_total"
+COMPLETION_ACK = "counter_loadbalancer_completionAck_counter_total"
+HTTP = "counter_http_{}_counter_total"
 
-Labels = dict[str, str]
-
-
-class Histogram:
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def add(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def lines(self, name: str, labels: Labels) -> Iterator[str]:
-        sums = list(accumulate(self.counts))
-        bounds = [*(f"{bound:.15g}" for bound in self.bounds), "+Inf"]
-        for bound, count in zip(bounds, sums, strict=True):
-            yield _line(f"{name}_bucket", {**labels, "le": bound}, count)
-        yield _line(f"{name}_sum", labels, self.total)
-        yield _line(f"{name}_count", labels, sums[-1])
+#: How OpenWhisk calls our ways of having a sandbox (D11).
+CONTAINER_STATES = {"warm": "warmed", "prewarmed": "prewarmed", "cold": "cold"}
+#: There is one controller and it has this number (D1).
+CONTROLLER = labels(controller_id="0")
 
 
 class ActionFigures:
     """What is known of one action as one namespace calls it."""
 
-    def __init__(self, job: Job) -> None:
-        name = job.action.full_name
-        self.labels = {
-            "namespace": name.namespace,
-            "initiator": job.identity.namespace,
-            "action": name.within,
-        }
-        self.activations: dict[tuple[str, int], int] = {}
-        self.statuses: dict[str, int] = {}
-        self.cold_starts = 0
+    __slots__ = (
+        "activations",
+        "codes",
+        "duration",
+        "init",
+        "initiator",
+        "labels",
+        "memory",
+        "size",
+        "starts",
+        "statuses",
+        "wait",
+    )
+
+    def __init__(self, job: Job | None = None) -> None:
+        self.initiator = "" if job is None else job.identity.namespace
+        self.labels = "" if job is None else _labels_of(job)
+        self.activations: Counter[tuple[str, int]] = Counter()
+        self.statuses: Counter[str] = Counter()
+        self.codes: Counter[int] = Counter()
+        self.starts: Counter[str] = Counter()
         self.memory = 0
-        self.histograms = {
-            WAIT_TIME: Histogram(TIME_BUCKETS_S),
-            INIT_TIME: Histogram(TIME_BUCKETS_S),
-            DURATION: Histogram(TIME_BUCKETS_S),
-            RESPONSE_SIZE: Histogram(SIZE_BUCKETS),
-        }
+        self.wait = Histogram()
+        self.init = Histogram()
+        self.duration = Histogram()
+        self.size = Histogram(SIZE_BUCKETS)
+
+    @property
+    def cold_starts(self) -> int:
+        return sum(self.init.counts)
 
     def add(self, job: Job, finished: Finished) -> None:
-        self.memory = job.action.limits.memory
-        key = (job.action.exec.kind, self.memory)
-        self.activations[key] = self.activations.get(key, 0) + 1
-        response = finished.response
-        self.statuses[response.status] = self.statuses.get(response.status, 0) + 1
-        histograms = self.histograms
-        histograms[WAIT_TIME].add(finished.wait_ms / 1000)
-        histograms[DURATION].add((finished.run_ms + (finished.init_ms or 0)) / 1000)
-        histograms[RESPONSE_SIZE].add(response.size or 0)
-        if finished.init_ms is not None:
-            self.cold_starts += 1
-            histograms[INIT_TIME].add(finished.init_ms / 1000)
+        action, response, init_ms = job.action, finished.response, finished.init_ms
+        self.memory = memory = action.limits.memory
+        self.activations[action.exec.kind, memory] += 1
+        self.statuses[response.status] += 1
+        self.wait.add(finished.wait_ms / 1000)
+        self.duration.add((finished.run_ms + (init_ms or 0)) / 1000)
+        self.size.add(response.size or 0)
+        if init_ms is not None:
+            self.init.add(init_ms / 1000)
+        if finished.level:  # it had a sandbox
+            self.starts[finished.start] += 1
+        if finished.status_code:
+            self.codes[finished.status_code] += 1
 
-    def samples(self, fixed: Labels, family: str) -> Iterator[str]:
-        labels = {**fixed, **self.labels}
-        if family == ACTIVATIONS:
-            for (kind, memory), count in self.activations.items():
-                more = {"kind": kind, "memory": str(memory)}
-                yield _line(family, {**labels, **more}, count)
-        elif family == STATUS:
-            for status, count in self.statuses.items():
-                more = {"status": status.replace(" ", "_")}
-                yield _line(family, {**labels, **more}, count)
-        elif family == COLD_STARTS:
-            yield _line(family, labels, self.cold_starts)
-        elif family == MEMORY:
-            yield _line(family, labels, self.memory)
-        else:
-            yield from self.histograms[family].lines(family, labels)
-
-
-FAMILIES: Mapping[str, str] = {
-    ACTIVATIONS: "counter",
-    COLD_STARTS: "counter",
-    WAIT_TIME: "histogram",
-    INIT_TIME: "histogram",
-    DURATION: "histogram",
-    RESPONSE_SIZE: "histogram",
-    STATUS: "counter",
-    MEMORY: "gauge",
-}
+    def merge(self, other: ActionFigures) -> None:
+        for name in ("activations", "statuses", "codes", "starts"):
+            getattr(self, name).update(getattr(other, name))
+        for name in ("wait", "init", "duration", "size"):
+            getattr(self, name).merge(getattr(other, name))
 
 
 class Metrics:
+    """Owns what is counted as activations end and as callers are refused."""
+
     def __init__(self) -> None:
-        self._actions: dict[tuple[object, str], ActionFigures] = {}
+        self._actions: dict[tuple[str, str, str], ActionFigures] = {}
+        self._forgotten = ActionFigures()
+        self._forgotten_of: Counter[str] = Counter()
+        self._refused: dict[str, list[int]] = {}
+        self._runs = Histogram()
+        self._blocking = Histogram()
+        self._accepted = Histogram()
+        #: (method, status) of what was answered; the API counts here.
+        self.http: Counter[tuple[str, int]] = Counter()
+        #: A batch of records written, in seconds; the store measures it.
+        self.commits = Histogram()
 
     def ended(self, job: Job, finished: Finished) -> None:
-        key = (job.action.full_name, job.identity.namespace)
+        action, initiator = job.action, job.identity.namespace
+        key = (action.namespace, action.name, initiator)
         figures = self._actions.get(key)
         if figures is None:
-            if len(self._actions) >= ACTIONS_MOST:
-                del self._actions[next(iter(self._actions))]
             figures = self._actions[key] = ActionFigures(job)
+            if len(self._actions) > ACTIONS_MOST:
+                self._forget(next(iter(self._actions)))
         figures.add(job, finished)
+        if finished.composed is None:
+            self._runs.add(finished.run_ms / 1000)
+        if job.blocking and job.cause is None:
+            took_ms = finished.wait_ms + finished.run_ms + (finished.init_ms or 0)
+            self._blocking.add(took_ms / 1000)
 
-    def text(self, fixed: Labels, pool: Mapping[str, int]) -> str:
-        """All of it; `fixed` labels go on every line, `pool` is E16's by short name."""
-        lines: list[str] = []
-        for family, kind in FAMILIES.items():
-            lines.append(f"# TYPE {family} {kind}")
-            for figures in self._actions.values():
-                lines.extend(figures.samples(fixed, family))
-        for short, count in pool.items():
-            name = POOL.format(short)
-            lines += [f"# TYPE {name} gauge", _line(name, fixed, count)]
-        return "\n".join(lines) + "\n"
+    def accepted(self, took_s: float) -> None:
+        """Work was committed to disk, so long after it came."""
+        self._accepted.add(took_s)
+
+    def refused(self, namespace: str, *, rate: bool) -> None:
+        """A caller had too many: in the last minute (`rate`), else at once (E10)."""
+        counts = self._refused.get(namespace)
+        if counts is None:
+            if len(self._refused) >= NAMESPACES_MOST:
+                del self._refused[next(iter(self._refused))]
+            counts = self._refused[namespace] = [0, 0]
+        counts[rate] += 1
+
+    def families(self) -> Iterator[Family]:
+        """All of it, as it is now."""
+        actions = list(self._actions.values())
+        total = ActionFigures()
+        for figures in (*actions, self._forgotten):
+            total.merge(figures)
+        yield from _of_actions(actions)
+        yield from self._of_refusals()
+        yield from _of_all(total, sum(map(sum, self._refused.values())))
+        yield self._of_namespaces(actions)
+        yield from self._of_the_invoker(total)
+
+    def _forget(self, key: tuple[str, str, str]) -> None:
+        """What its activations came to stays in the sums: counters only grow."""
+        figures = self._actions.pop(key)
+        self._forgotten.merge(figures)
+        if len(self._forgotten_of) < NAMESPACES_MOST:
+            self._forgotten_of[figures.initiator] += figures.activations.total()
+
+    def _of_refusals(self) -> Iterator[Family]:
+        for place, name, text in (
+            (0, "concurrent", "Calls refused: too many at once."),
+            (1, "timed", "Calls refused: too many in a minute."),
+        ):
+            samples = [
+                (labels(namespace=namespace), float(counts[place]))
+                for namespace, counts in self._refused.items()
+            ]
+            yield Family(f"{ACTION}_limit_{name}_total", "counter", text, samples)
+
+    def _of_namespaces(self, actions: list[ActionFigures]) -> Family:
+        counts = Counter(self._forgotten_of)
+        for figures in actions:
+            counts[figures.initiator] += figures.activations.total()
+        return Family(
+            "openwhisk_namespace_activations_total",
+            "counter",
+            "Activations by the namespace that called.",
+            [(labels(namespace=n, initiator=n), c) for n, c in counts.items()],
+        )
+
+    def _of_the_invoker(self, total: ActionFigures) -> Iterator[Family]:
+        for name, figure, text in (
+            ("invoker_activationRun", self._runs, "Runs."),
+            ("invoker_activationInit", total.init, "Inits."),
+            ("controller_activation", self._accepted, "From a call to its 202."),
+            ("controller_blockingActivation", self._blocking, "Calls that wait."),
+            ("database_saveDocumentBulk", self.commits, "Transactions of the store."),
+        ):
+            yield Family(
+                f"histogram_{name}_finish_seconds", "histogram", text, [("", figure)]
+            )
+        ended = float(sum(total.statuses.values()))
+        regular = joined(CONTROLLER, labels(type="regular"))
+        text = "Activations that have ended."
+        yield Family(COMPLETION_ACK, "counter", text, [(regular, ended)])
+        for method in sorted({method for method, _ in self.http}):
+            samples = [
+                (labels(statusCode=str(status)), float(count))
+                for (of, status), count in self.http.items()
+                if of == method
+            ]
+            text = f"Answers to {method}."
+            yield Family(HTTP.format(method.lower()), "counter", text, samples)
 
 
-def _line(name: str, labels: Labels, value: float) -> str:
-    inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-    return f"{name}{{{inside}}} {value:.15g}"
+def _labels_of(job: Job) -> str:
+    """E12."""
+    name = job.action.full_name
+    return labels(
+        namespace=name.namespace,
+        initiator=job.identity.namespace,
+        action=name.within,
+    )
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+Figure = Callable[[ActionFigures], float | Histogram]
+
+#: Families with one sample for each action: name, kind, help and the figure.
+SINGLE: tuple[tuple[str, str, str, Figure], ...] = (
+    ("coldStarts_total", "counter", "Cold starts.", attrgetter("cold_starts")),
+    ("waitTime_seconds", "histogram", "From acceptance.", attrgetter("wait")),
+    ("initTime_seconds", "histogram", "Inits.", attrgetter("init")),
+    ("duration_seconds", "histogram", "Inits and runs.", attrgetter("duration")),
+    ("response_size_bytes", "histogram", "Sizes of results.", attrgetter("size")),
+    ("memory", "gauge", "Memory limit, in MB.", attrgetter("memory")),
+)
+
+
+def _of_actions(actions: Iterable[ActionFigures]) -> Iterator[Family]:
+    yield _several(
+        f"{ACTION}_activations_total",
+        "Activations.",
+        actions,
+        lambda one: (
+            (labels(kind=kind, memory=str(memory)), count)
+            for (kind, memory), count in one.activations.items()
+        ),
+    )
+    yield _several(
+        f"{ACTION}_status",
+        "Activations by what became of them.",
+        actions,
+        lambda one: (
+            (labels(status=_status(status)), count)
+            for status, count in one.statuses.items()
+        ),
+    )
+    yield _several(
+        f"{ACTION}_status_code",
+        "Activations by the statusCode in their result.",
+        actions,
+        lambda one: (
+            (labels(status_code=str(code)), count) for code, count in one.codes.items()
+        ),
+    )
+    for name, kind, text, figure in SINGLE:
+        samples = ((one.labels, figure(one)) for one in actions)
+        yield Family(f"{ACTION}_{name}", kind, text, samples)
+    yield _several(
+        CONTAINER_START,
+        "Runs by how their sandbox was had.",
+        actions,
+        lambda one: (
+            (labels(containerState=CONTAINER_STATES[start]), count)
+            for start, count in one.starts.items()
+        ),
+    )
+
+
+def _several(
+    name: str,
+    text: str,
+    actions: Iterable[ActionFigures],
+    each: Callable[[ActionFigures], Iterable[Sample]],
+) -> Family:
+    samples = (
+        (joined(one.labels, more), count)
+        for one in actions
+        for more, count in each(one)
+    )
+    return Family(name, "counter", text, samples)
+
+
+def _of_all(total: ActionFigures, refusals: int) -> Iterator[Family]:
+    """E14: Kamon's names, of which Prometheus' reporter makes these."""
+    statuses = {_status(status): count for status, count in total.statuses.items()}
+    ended = sum(statuses.values())
+    statuses["failure"] = ended - statuses.get("success", 0)
+    by_status = [(labels(status=s), float(c)) for s, c in statuses.items()]
+    for name, text, samples in (
+        ("activations", "Activations.", [("", float(ended))]),
+        ("metric", "Refusals.", [("", float(refusals))]),
+        ("status", "Activations by what became of them.", by_status),
+        ("coldStarts", "Cold starts.", [("", float(total.cold_starts))]),
+    ):
+        yield Family(f"{GLOBAL}_{name}_total", "counter", text, samples)
+    for name, figure in (
+        ("waitTime", total.wait),
+        ("initTime", total.init),
+        ("duration", total.duration),
+    ):
+        text = "Of all activations."
+        yield Family(f"{GLOBAL}_{name}_seconds", "histogram", text, [("", figure)])
+    lag = "openwhisk_userevents_consumer_lag"
+    yield Family(lag, "gauge", "Nothing is between: none.", [("", 0.0)])
+
+
+def _status(text: str) -> str:
+    return text.replace(" ", "_")

@@ -28,7 +28,6 @@ START_TIMEOUT_S = 15.0
 #: Rows that the agent does not have yet, and what brings them. Delete an entry and its
 #: exchanges are replayed.
 LATER = {
-    **dict.fromkeys(("A16",), "metrics"),
     **dict.fromkeys(("A57", "A57a"), "throttles"),
     **dict.fromkeys(("D21",), "takes a minute"),
 }

@@ -22,6 +22,7 @@ from edge_agent.engine.engine import Engine
 from edge_agent.model.jobs import Identity
 from edge_agent.model.names import SYSTEM_NAMESPACE, FullName
 from edge_agent.pool.pool import Pool
+from edge_agent.report import pool_counts
 from edge_agent.sandbox.fake import FakeFactory
 from edge_agent.settings import Settings
 from edge_agent.store.store import Store
@@ -168,6 +169,7 @@ async def _serving(home: Path, settings: Settings) -> AsyncIterator[Server]:
             health=Health({"name": "test"}),
             stream=stream,
             load=lambda: {"slots": 2, "free_slots": pool.free_slots()},
+            pool_counts=lambda: pool_counts(pool),
         )
         server = Server(services, factory, await enter(aiohttp.ClientSession()))
         server.guest = await store.subjects.ensure("guest")
