@@ -3,7 +3,7 @@
 A message on the topic of a `job:` entry starts a run of that job with the entry's
 settings and, over them, the object in the message. It is acknowledged once the run's
 first record, `request.json`, is on disk: a run that the bridge does not live to end is
-begun again by its next life. The report, or `{"run", "error"}`, is published to the
+gone on with by its next life. The report, or `{"run", "error"}`, is published to the
 entry's `result`; the run's folder is removed when that is out.
 
 Few runs go on at once; more messages wait at the broker.
@@ -25,9 +25,11 @@ import msgspec
 
 from controller.bridge_map import RUN_FIELD, Entry, settings_text
 from controller.fleet.target import Target
-from controller.mapreduce.job import load_job
+from controller.mapreduce.errors import RunUnknown
+from controller.mapreduce.job_file import load_job
 from controller.mapreduce.journal import REPORT
-from controller.mapreduce.run import run_loaded
+from controller.mapreduce.plan import Run, plan, plan_again, read_header
+from controller.mapreduce.run import run_planned
 from edge_agent.events.base import Event, Outgoing, Receipt
 from edge_agent.model.errors import BuiltinError, EdgeWhiskError
 
@@ -142,8 +144,8 @@ class JobDesk:
         path, settings = Path(request.job), request.settings
         log.info("run %s of %s begins", request.run, path.name)
         try:
-            job = await asyncio.to_thread(load_job, path, settings=settings)
-            report = await run_loaded(job, self._targets, settings=settings, out=out)
+            run = await asyncio.to_thread(_planned, path, settings, out)
+            report = await run_planned(run, self._targets)
         except EdgeWhiskError as error:
             return self._failure(request, str(error))
         except Exception:  # an edge: one run's fault must not end the bridge
@@ -171,6 +173,15 @@ class JobDesk:
         except BuiltinError as error:
             text = "run %s: its result was not published: %s"
             log.error(text, request.run, error)  # noqa: TRY400 the broker's word
+
+
+def _planned(path: Path, settings: dict[str, str], out: Path) -> Run:
+    """What an earlier life has begun and left is gone on with."""
+    job = load_job(path, settings=settings)
+    try:
+        return plan_again(job, out, read_header(out))
+    except RunUnknown:
+        return plan(job, settings=settings, out=out)
 
 
 def _answer(receipt: asyncio.Future[Receipt], value: Receipt) -> None:

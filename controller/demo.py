@@ -27,7 +27,7 @@ from controller.demo_stage import Stage, bridging, deploy, listen
 from controller.fleet.target import Target
 from controller.local import LocalFleet
 from controller.mapreduce.examples import example
-from controller.mapreduce.job import load_job
+from controller.mapreduce.job_file import load_job
 from controller.mapreduce.progress import OnProgress, Report
 from controller.mapreduce.run import run_loaded
 from edge_agent.model.errors import EdgeWhiskError

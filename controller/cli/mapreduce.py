@@ -106,7 +106,7 @@ def pi(
 
 def _run(call: Call, job: Path, settings: dict[str, str], out: Path | None) -> Report:
     from controller.cli.mapreduce_progress import Display
-    from controller.mapreduce.job import load_job
+    from controller.mapreduce.job_file import load_job
     from controller.mapreduce.run import run_loaded
 
     # The job first: a bad one is told even where there is no fleet.

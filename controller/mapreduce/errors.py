@@ -2,7 +2,10 @@
 
 EdgeWhiskError
 ├── JobError     the job file or an option is wrong; nothing was run     exit code 2
+├── RunUnknown   there is no such run, or it cannot go on                exit code 2
+├── RunBusy      another process works on the run                        exit code 2
 └── RunFailed    the work failed; the map results so far are kept        exit code 1
+    └── ReduceFailed
 
 Each text is one line, with file and line where there is one.
 """
@@ -22,6 +25,17 @@ class JobError(EdgeWhiskError):
         super().__init__(_located(path, line, reason))
         self.path = path
         self.line = line
+
+
+class RunUnknown(EdgeWhiskError):
+    exit_code: ClassVar[int] = 2
+
+
+class RunBusy(EdgeWhiskError):
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder}: another process works on this run")
 
 
 class RunFailed(EdgeWhiskError):

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from controller.mapreduce.job import MapAction
-from controller.mapreduce.node import Done, Lost, NodeDown, NodeUnfit, Outcome
+from controller.mapreduce.node import Done, Lost, NodeDown, NodeUnfit, Outcome, Vitals
 
 
 @dataclass(slots=True)
@@ -43,9 +43,12 @@ class FakeNode:
         self._answer()
         self.actions.pop(action_name, None)
 
-    async def slots(self) -> int:
+    async def vitals(self) -> Vitals:
         self._answer()
-        return self.capacity
+        return Vitals(self.capacity)
+
+    async def listen(self) -> None:
+        await asyncio.Event().wait()
 
     async def run(self, action_name: str, arguments: bytes) -> Outcome:
         number = self.calls

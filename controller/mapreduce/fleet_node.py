@@ -1,16 +1,17 @@
 """A node behind the OpenWhisk client: our agent, or any OpenWhisk host.
 
-A chunk is one blocking invocation. It is the fastest way there is, and works on every
-OpenWhisk: where the wait ends first (202), the record is polled until it is there.
+A chunk is one blocking invocation: its answer is pushed, with nothing in between, on
+every OpenWhisk. Where the wait ends first (202), an agent tells the record by its live
+stream, and any other host is polled. A gateway that cuts waits short (504, as prior
+systems met) is asked without waiting from then on.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from controller.fleet.client import Client, OpenWhiskError
 from controller.fleet.wire import ActionBody, Limits
@@ -24,7 +25,9 @@ from controller.mapreduce.node import (
     NodeUnfit,
     Outcome,
     Refused,
+    Vitals,
 )
+from controller.mapreduce.records import Records
 from edge_agent.model.activations import Response, Status
 from edge_agent.model.entities import Exec, KeyValue
 
@@ -32,15 +35,16 @@ from edge_agent.model.entities import Exec, KeyValue
 UNTOLD_SLOTS = 16
 #: After its time limit, how long a record may take to appear.
 RECORD_GRACE_S = 90.0
-POLL_FIRST_S, POLL_MOST_S = 0.1, 2.0
-NOT_FOUND, TOO_MANY, INTERNAL, UNAVAILABLE = 404, 429, 500, 503
-PASSING = frozenset({0, NOT_FOUND, TOO_MANY, INTERNAL, 502, UNAVAILABLE, 504})
+NOT_FOUND, TOO_MANY, INTERNAL, UNAVAILABLE, GATEWAY_LATE = 404, 429, 500, 503, 504
 #: What a host that is no agent of ours says to `/edge/v1`.
 NO_AGENT = frozenset({400, 401, 403, 404, 405})
 
 
 class FleetNode:
-    """One target. The client is entered, and left, by whoever made it."""
+    """One target. The client is entered, and left, by whoever made it.
+
+    `wait_ms`: how long an invocation waits for its end; None: as long as the host does.
+    """
 
     def __init__(
         self,
@@ -49,17 +53,28 @@ class FleetNode:
         name: str,
         run: str,
         grace_s: float = RECORD_GRACE_S,
+        wait_ms: int | None = None,
     ) -> None:
         self._client = client
         self._run = run
         self._grace_s = self._record_s = grace_s
-        self._tells_slots = True
+        self._wait_ms = wait_ms
+        self._tells_load = True
+        #: Until something between us and the host cuts a long wait short.
+        self._blocking = True
+        self._records = Records(client)
         self.name = name
 
     async def deploy(self, action_name: str, action: MapAction) -> None:
         self._record_s = self._grace_s + action.limits.get("timeout", 60_000) / 1000
+        executed = Exec(
+            kind=action.kind,
+            code=action.code,
+            main=action.main,
+            binary=action.binary or UNSET,
+        )
         body = ActionBody(
-            exec=Exec(kind=action.kind, code=action.code, main=action.main),
+            exec=executed,
             annotations=[KeyValue(key="edgewhisk-run", value=self._run)],
             limits=Limits(**action.limits),
         )
@@ -75,44 +90,46 @@ class FleetNode:
             if error.status != NOT_FOUND:
                 raise _trouble(error) from error
 
-    async def slots(self) -> int:
+    async def vitals(self) -> Vitals:
         try:
-            if self._tells_slots:
-                return _slots(await self._client.edge("load"))
+            if self._tells_load:
+                return _vitals(await self._client.edge("load"))
             await self._client.list_actions(limit=1)
         except OpenWhiskError as error:
-            if self._tells_slots and error.status in NO_AGENT:
-                self._tells_slots = False  # not an agent of ours
-                return await self.slots()
+            if self._tells_load and error.status in NO_AGENT:
+                self._tells_load = False  # not an agent of ours
+                return await self.vitals()
             raise _trouble(error) from error
-        return UNTOLD_SLOTS
+        return Vitals(UNTOLD_SLOTS)
 
     async def run(self, action_name: str, arguments: bytes) -> Outcome:
         started = time.monotonic()
         try:
-            answer = await self._client.invoke(action_name, arguments)
+            if not self._blocking:
+                return await self._wait(await self._client.post(action_name, arguments))
+            answer = await self._client.invoke(
+                action_name, arguments, wait_ms=self._wait_ms
+            )
         except OpenWhiskError as error:
+            if error.status == GATEWAY_LATE:
+                self._blocking = False
             return _refusal(error)
         if answer.response is None:
             return await self._wait(answer.activation_id)
         return _outcome(answer, time.monotonic() - started)
 
+    async def listen(self) -> None:
+        await self._records.listen()
+
     async def _wait(self, activation_id: str) -> Outcome:
-        """Poll for the record: 404 until it is there, and trouble may pass."""
-        until, pause_s = time.monotonic() + self._record_s, POLL_FIRST_S
-        while time.monotonic() < until:
-            try:
-                record = await self._client.get_activation(activation_id)
-            except OpenWhiskError as error:
-                if error.status not in PASSING:
-                    return Lost(str(error))
-            else:
-                duration = record.duration
-                seconds = duration / 1000 if isinstance(duration, int) else 0.0
-                return _read(record.response, activation_id, seconds)
-            await asyncio.sleep(pause_s)
-            pause_s = min(1.5 * pause_s, POLL_MOST_S)
-        return Lost(f"no record of activation {activation_id}")
+        timeout_s = self._record_s
+        try:
+            record = await self._records.wait(activation_id, timeout_s=timeout_s)
+        except OpenWhiskError as error:
+            return Lost(str(error))
+        if record is None:
+            return Lost(f"no record of activation {activation_id}")
+        return _read(record.response, activation_id, record.seconds)
 
 
 class Timed(msgspec.Struct, frozen=True):
@@ -163,6 +180,11 @@ def _trouble(error: OpenWhiskError) -> NodeDown | NodeUnfit:
     return NodeDown(str(error)) if passing else NodeUnfit(str(error))
 
 
-def _slots(load: object) -> int:
-    slots = load.get("slots") if isinstance(load, dict) else None
-    return slots if isinstance(slots, int) and slots > 0 else UNTOLD_SLOTS
+def _vitals(load: object) -> Vitals:
+    told = load if isinstance(load, dict) else {}
+    slots, cpu_s, cores = (told.get(key) for key in ("slots", "cpu_s", "cores"))
+    return Vitals(
+        slots if isinstance(slots, int) and slots > 0 else UNTOLD_SLOTS,
+        float(cpu_s) if isinstance(cpu_s, int | float) else None,
+        cores if isinstance(cores, int) and cores > 0 else 1,
+    )

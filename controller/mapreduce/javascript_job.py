@@ -18,16 +18,18 @@ import msgspec
 from msgspec import Raw
 
 from controller.mapreduce.errors import JobError, ReduceFailed
-from controller.mapreduce.job import (
+from controller.mapreduce.inputs import Inputs, read_inputs
+from controller.mapreduce.job import Invocation, Job, MapAction, Reduced
+from controller.mapreduce.job_config import (
     MOST_CHUNKS,
-    Job,
-    MapAction,
-    Reduced,
     checked_chunks,
     checked_items,
     checked_limits,
+    checked_retries,
+    digest_of,
 )
 from controller.mapreduce.options import OptionError, overridden
+from controller.mapreduce.results import write_array
 
 KIND = "nodejs:default"
 SHIM = Path(__file__).with_name("job_shim.js")
@@ -39,16 +41,35 @@ LOAD_TIMEOUT_S = 60.0
 class JavaScriptJob:
     path: Path
     name: str
-    chunks: int
+    units: int
+    grouped: bool
     items: str | None
-    action: MapAction
+    retry_errors: int
+    actions: Mapping[str, MapAction]
+    digest: str
+    inputs: Inputs | None
     args: tuple[Raw, ...]
+    #: Which action each chunk is for, where there are several.
+    names: tuple[str, ...]
     changed: Mapping[str, Any]
 
-    def arguments(self, chunk: int) -> bytes:
-        return bytes(self.args[chunk])
+    @property
+    def by_inputs(self) -> bool:
+        return self.inputs is not None
 
-    def reduce(self, results: Sequence[Raw]) -> Reduced:
+    def invocation(self, first: int, count: int) -> Invocation:
+        if self.inputs is not None:
+            return Invocation("", b'{"inputs":%b}' % self.inputs.text(first, count))
+        if self.grouped:
+            chunks = b",".join(map(bytes, self.args[first : first + count]))
+            return Invocation("", b'{"chunks":[%b]}' % chunks)
+        name = self.names[first] if self.names else ""
+        return Invocation(name, bytes(self.args[first]))
+
+    def fits(self, first: int, count: int) -> int:
+        return count if self.inputs is None else self.inputs.fits(first, count)
+
+    def reduce(self, results: Sequence[Any]) -> Reduced:
         request = {"do": "reduce", "job": str(self.path), "set": dict(self.changed)}
         said = _node(self.path, request, results=results, timeout_s=None)
         if said.error is not None:
@@ -67,8 +88,11 @@ class Said(msgspec.Struct, frozen=True):
 
     configs: Any = None
     wrong: list[str] = []
-    action: str | None = None
+    inputs: Any = None
+    grouped: bool = False
+    actions: dict[str, str] = {}
     args: list[Raw] = []
+    names: list[Any] = []
     value: Any = None
     error: ShimError | None = None
     printed: str = ""
@@ -84,23 +108,46 @@ def load(path: Path, settings: Mapping[str, str]) -> Job:
     if changed:
         said = _load(path, changed)
         config = _configs(path, said)
-    chunks = checked_chunks(path, "numActions", config["numActions"])
+    inputs = None if said.inputs is None else read_inputs(path, said.inputs)
+    units = (
+        checked_chunks(path, "numActions", config["numActions"])
+        if inputs is None
+        else len(inputs)
+    )
+    if said.grouped and (inputs is not None or "" not in said.actions):
+        raise JobError(path, "'combine' goes with one 'action' and 'numActions'")
     return JavaScriptJob(
         path=path,
         name=str(config.get("actionName") or path.stem),
-        chunks=chunks,
+        units=units,
+        grouped=said.grouped or inputs is not None,
         items=checked_items(path, config.get("items")),
-        action=MapAction(
-            kind=str(config.get("kind", KIND)),
-            code=said.action or "",
-            main="main",
-            limits=checked_limits(
-                path, "actionLimits", config.get("actionLimits") or {}
-            ),
-        ),
+        retry_errors=checked_retries(path, "retryErrors", config.get("retryErrors", 0)),
+        actions=_actions(path, config, said),
+        digest=digest_of(changed, units, inputs.digest if inputs else ""),
+        inputs=inputs,
         args=tuple(said.args),
+        names=_names(path, said),
         changed=changed,
     )
+
+
+def _actions(path: Path, config: dict[str, Any], said: Said) -> dict[str, MapAction]:
+    kind = str(config.get("kind", KIND))
+    limits = checked_limits(path, "actionLimits", config.get("actionLimits") or {})
+    return {
+        name: MapAction(kind, code, "main", limits)
+        for name, code in said.actions.items()
+    }
+
+
+def _names(path: Path, said: Said) -> tuple[str, ...]:
+    for chunk, name in enumerate(said.names):
+        if name not in said.actions:
+            known = ", ".join(said.actions)
+            text = f"actionFor({chunk}) gave {name!r}; there are: {known}"
+            raise JobError(path, text)
+    return tuple(said.names)
 
 
 def _load(path: Path, changed: Mapping[str, Any]) -> Said:
@@ -121,7 +168,7 @@ def _configs(path: Path, said: Said) -> dict[str, Any]:
         raise JobError(path, f"exports no function '{said.wrong[0]}'")
     if not isinstance(said.configs, dict):
         raise JobError(path, "exports no 'configs'")
-    if "numActions" not in said.configs:
+    if "numActions" not in said.configs and said.inputs is None:
         raise JobError(path, "configs has no 'numActions'")
     return said.configs
 
@@ -130,7 +177,7 @@ def _node(
     path: Path,
     request: dict[str, Any],
     *,
-    results: Sequence[Raw] | None = None,
+    results: Sequence[Any] | None = None,
     timeout_s: float | None,
 ) -> Said:
     node = shutil.which("node")
@@ -141,7 +188,7 @@ def _node(
         asked, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         if results is not None:
             stored = Path(folder, "results.json")
-            stored.write_bytes(msgspec.json.encode(list(results)))
+            write_array(stored, results)
             request = {**request, "results": str(stored)}
         asked.write_bytes(msgspec.json.encode(request))
         command = (node, str(SHIM), str(asked), str(answer))

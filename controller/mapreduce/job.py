@@ -1,9 +1,8 @@
-"""A job: what is mapped, how often, with which arguments, and how it is reduced.
-
-    job = load_job(Path("pi.py"), settings={"points": "1e9"})
+"""A job: what is mapped, over which units, with which arguments, and how it is reduced.
 
 A job file is Python (`config`, `args_for_action`, `action`, `reduce`) or JavaScript
-(`configs`, `argsForAction`, `action`, `reduce`). The runner sees neither: it
+(`configs`, `argsForAction`, `action`, `reduce`); `job_file.load_job` makes a `Job` of
+it, and a program makes one of its functions (`functions`). The runner sees neither: it
 sees a `Job`.
 """
 
@@ -14,23 +13,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from msgspec import Raw
-
-from controller.mapreduce.errors import JobError
-
-#: Above this a job's results, and the list of its arguments, outgrow a laptop.
-MOST_CHUNKS = 1_000_000
-LIMITS = ("timeout", "memory", "logs")
+#: The action of a job that has but one.
+ONLY = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MapAction:
-    """What is put on every node. `limits` as on the wire: ms, MB, MB."""
+    """What is put on every node. `limits` as on the wire: ms, MB, MB.
+
+    `binary`: the code is an archive, as base64.
+    """
 
     kind: str
     code: str
     main: str
     limits: Mapping[str, int] = field(default_factory=dict)
+    binary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """Run this action of the job with `arguments`, the JSON text of an object."""
+
+    action: str
+    arguments: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ class Reduced:
 
 
 class Job(Protocol):
-    """One loaded job file."""
+    """One loaded job."""
 
     @property
     def path(self) -> Path: ...
@@ -56,77 +62,56 @@ class Job(Protocol):
         ...
 
     @property
-    def chunks(self) -> int: ...
-
-    @property
-    def items(self) -> str | None:
-        """The field of a result that counts its items; None: a chunk is one item."""
+    def units(self) -> int:
+        """What is mapped: the chunks that the job names, or its inputs."""
         ...
 
     @property
-    def action(self) -> MapAction: ...
+    def grouped(self) -> bool:
+        """Whether one invocation may take several units."""
+        ...
 
-    def arguments(self, chunk: int) -> bytes:
-        """JSON text of an object, the same each time.
+    @property
+    def by_inputs(self) -> bool:
+        """Whether the units are inputs, and what is invoked with some is a chunk."""
+        ...
+
+    @property
+    def items(self) -> str | None:
+        """The field of a result that counts its items; None: a unit is one item."""
+        ...
+
+    @property
+    def retry_errors(self) -> int:
+        """How often a chunk whose action failed is tried again."""
+        ...
+
+    @property
+    def actions(self) -> Mapping[str, MapAction]:
+        """By the names that the job has for them."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Of what a resumed run must have the same of: settings and inputs."""
+        ...
+
+    def invocation(self, first: int, count: int) -> Invocation | None:
+        """Of `count` units from `first` on: the same each time; None: not wanted.
 
         Raises:
             JobError: the user's function failed or gave no JSON object.
         """
         ...
 
-    def reduce(self, results: Sequence[Raw]) -> Reduced:
+    def fits(self, first: int, count: int) -> int:
+        """How many of the units go in one invocation; at least one."""
+        ...
+
+    def reduce(self, results: Sequence[Any]) -> Reduced:
         """`results` in the order of the chunks.
 
         Raises:
             ReduceFailed: the user's function failed or gave no JSON.
         """
         ...
-
-
-def load_job(path: Path, *, settings: Mapping[str, str]) -> Job:
-    """Load and check a job file; `settings` are those of `--set`.
-
-    Raises:
-        JobError: it cannot be run; the text says where and why.
-    """
-    from controller.mapreduce import javascript_job, python_job  # noqa: PLC0415 cycle
-
-    path = path.expanduser().absolute()
-    if not path.is_file():
-        raise JobError(path, "there is no such file")
-    match path.suffix:
-        case ".py":
-            return python_job.load(path, settings)
-        case ".js" | ".cjs":
-            return javascript_job.load(path, settings)
-        case _:
-            raise JobError(path, "a job is a .py or a .js file")
-
-
-def checked_chunks(path: Path, key: str, value: Any) -> int:
-    if isinstance(value, float) and value.is_integer():  # JavaScript has no integers
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise JobError(path, f"'{key}' is a whole number, not {value!r}")
-    if not 1 <= value <= MOST_CHUNKS:
-        raise JobError(path, f"'{key}' is from 1 to {MOST_CHUNKS}, not {value}")
-    return value
-
-
-def checked_limits(path: Path, key: str, value: Any) -> dict[str, int]:
-    """The form only: what is allowed is for the nodes to say."""
-    if not isinstance(value, dict):
-        raise JobError(path, f"'{key}' is a mapping of {', '.join(LIMITS)}")
-    for name, limit in value.items():
-        if name not in LIMITS:
-            known = ", ".join(LIMITS)
-            raise JobError(path, f"'{key}' has no limit '{name}', only {known}")
-        if not isinstance(limit, int) or isinstance(limit, bool):
-            raise JobError(path, f"'{key}.{name}' is a whole number, not {limit!r}")
-    return dict(value)
-
-
-def checked_items(path: Path, value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    raise JobError(path, f"'items' names a field of the results, not {value!r}")

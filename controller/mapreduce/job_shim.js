@@ -4,7 +4,8 @@
  *   node job_shim.js REQUEST ANSWER
  *
  * REQUEST and ANSWER are JSON files. The request is
- *   {"do": "load", "job", "set"}               -> {"configs", "action": {...}, "args"}
+ *   {"do": "load", "job", "set", "most"}
+ *       -> {"configs", "wrong", "actions": {name: source}, "args", "names", "inputs"}
  *   {"do": "reduce", "job", "set", "results"}  -> {"value"}   (results: a JSON file)
  * and what fails in the job is {"error": {"text", "line"}}. What the job prints stays on
  * stdout.
@@ -21,18 +22,48 @@ function main() {
 }
 
 function load(job) {
-  const wrong = ["action", "reduce"].filter((name) => typeof job[name] !== "function");
-  if (job.argsForAction !== undefined && typeof job.argsForAction !== "function") {
-    wrong.push("argsForAction");
-  }
   const configs = job.configs ?? null;
+  const inputs = job.inputs ?? configs?.inputs ?? null;
+  const wrong = missing(job);
   const count = Number.isInteger(configs?.numActions) ? configs.numActions : 0;
   const usable = wrong.length === 0 && count <= request.most;
+  const each = inputs === null && usable ? Array.from({ length: count }, (_, i) => i) : [];
   return {
     configs,
     wrong,
-    action: usable ? asSource(job.action) : null,
-    args: usable ? Array.from({ length: count }, (_, i) => argsOf(job, i)) : [],
+    inputs: typeof inputs === "function" ? [...inputs()] : asList(inputs),
+    grouped: typeof job.combine === "function",
+    actions: usable ? sources(job) : {},
+    args: each.map((i) => argsOf(job, i)),
+    names: job.actions ? each.map((i) => job.actionFor(i)) : [],
+  };
+}
+
+function missing(job) {
+  const needed = job.actions ? ["actionFor", "reduce"] : ["action", "reduce"];
+  const may = ["argsForAction", "combine"].filter((name) => job[name] !== undefined);
+  return [...needed, ...may].filter((name) => typeof job[name] !== "function");
+}
+
+function asList(inputs) {
+  return inputs === null || typeof inputs === "string" ? inputs : [...inputs];
+}
+
+/* What each action's code is; with a combine, one that runs several chunks. */
+function sources(job) {
+  if (job.actions) {
+    const named = Object.entries(job.actions);
+    return Object.fromEntries(named.map(([name, action]) => [name, asSource(action)]));
+  }
+  if (!job.combine) return { "": asSource(job.action) };
+  return {
+    "": `${asSource(job.action, "action")}
+${asSource(job.combine, "combine")}
+async function main(params) {
+  const results = [];
+  for (const chunk of params.chunks) results.push(await action(chunk));
+  return combine(results);
+}`,
   };
 }
 
@@ -44,15 +75,15 @@ function argsOf(job, index) {
   return args;
 }
 
-/* The text of a function, found by the name `main` whatever its author called it. */
-function asSource(action) {
+/* The text of a function, found by `name` whatever its author called it. */
+function asSource(action, name = "main") {
   const text = action.toString();
-  if (action.name === "main" && /^(async\s+)?function\b/.test(text)) return text;
+  if (action.name === name && /^(async\s+)?function\b/.test(text)) return text;
   try {
     new Function(`(${text})`);
-    return `var main = (${text});`;
+    return `var ${name} = (${text});`;
   } catch {
-    return `var main = ({ ${text} })[${JSON.stringify(action.name)}];`; // a method
+    return `var ${name} = ({ ${text} })[${JSON.stringify(action.name)}];`; // a method
   }
 }
 

@@ -42,6 +42,18 @@ class Failed:
     activation_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """How many chunks a node can work on at once, and how busy it has been.
+
+    `cpu_s`: seconds its cores have worked since some moment; None when untold.
+    """
+
+    slots: int
+    cpu_s: float | None = None
+    cores: int = 1
+
+
 Outcome = Done | Refused | Lost | Failed
 
 
@@ -75,8 +87,8 @@ class Node(Protocol):
         """
         ...
 
-    async def slots(self) -> int:
-        """How many chunks it can work on at once; also asked to see whether it lives.
+    async def vitals(self) -> Vitals:
+        """Also asked to see whether it lives.
 
         Raises:
             NodeDown, NodeUnfit
@@ -85,4 +97,8 @@ class Node(Protocol):
 
     async def run(self, action_name: str, arguments: bytes) -> Outcome:
         """Run one chunk and wait for it, however long. Never raises."""
+        ...
+
+    async def listen(self) -> None:
+        """Hear what the node tells by itself, until cancelled. Never raises."""
         ...

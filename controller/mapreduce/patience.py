@@ -16,7 +16,9 @@ class Patience:
     looks: int = 3
     #: Between two tries of a node that is gone: from, to.
     try_first_s: float = 0.2
-    try_most_s: float = 3.0
+    try_most_s: float = 2.0
+    #: Between two looks for nodes that are new.
+    find_s: float = 1.5
     #: Without any node: at the start, and later.
     first_node_s: float = 6.0
     no_node_s: float = 60.0

@@ -1,14 +1,17 @@
 """Which node gets which chunk, and when: pure, time comes in as a number.
 
 A node with room asks (`take`) and is told what to do: run this chunk, or wait. What
-became of it is told back (`completed`, `refused`, `lost`). Nothing here awaits
-or looks at a clock, so a run can be simulated.
+became of it is told back (`completed`, `refused`, `lost`, `failed`). Nothing here
+awaits or looks at a clock, so a run can be simulated.
 
+- *Chunk.* A piece of the run: one unit, or where the job allows it as many as the speed
+  of the node and the rest of the run suggest (`pace`). Once cut, it stays as it is.
 - *Window.* A node holds as many chunks as it has slots, and a few more, so that none of
   its slots waits for us: as many as it finishes in `AHEAD_S`. At the end of the run,
   when a chunk queued at a busy node could run elsewhere, there are none ahead. A node
   that refuses (429, 503) gets a pause and a smaller window, which grows by one for each
   window of chunks it completes.
+- *End.* A slow node leaves the last chunks to faster ones that will be done sooner.
 - *Retry.* A refused or lost chunk goes first, to a node where it has not failed as long
   as there is one. Lost `LOSSES` times, it ends the run; refusals cost it nothing.
 - *Backup.* When nothing is left to hand out, a chunk that has been under way for long
@@ -20,12 +23,17 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
+from controller.mapreduce.pace import Pace, Paces
+from controller.mapreduce.pieces import Piece, Pieces
+
 #: The time we may need to hand a node its next chunk.
 AHEAD_S = 0.05
+#: Chunks that take longer are not queued ahead: a round trip is nothing to them.
+LONG_S = 1.0
 #: The greatest window, in slots.
 WINDOW_SLOTS = 4
 #: A chunk that is lost so often brings its nodes down, or cannot be had.
@@ -39,14 +47,17 @@ BACKUP_CHUNKS, BACKUP_SHARE, BACKUP_TIMES = 10, 0.5, 3.0
 BACKUP_LEAST_S = 1.0
 #: The median is that of the latest so many chunks.
 REMEMBERED = 101
+#: How old the knowledge of the fastest node may be.
+FASTEST_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Run `chunk` on `node`. `number` tells one attempt from another."""
+    """Run `count` units from `chunk` on, on `node`. `number` tells attempts apart."""
 
     number: int
     chunk: int
+    count: int
     node: str
     backup: bool = False
 
@@ -62,7 +73,7 @@ class Wait:
 class Place:
     """What the policy knows of a node that takes part."""
 
-    slots: int
+    pace: Pace
     attempts: dict[int, Assignment] = field(default_factory=dict)
     #: Seconds a chunk takes here, smoothed; None until one has ended.
     chunk_s: float | None = None
@@ -70,36 +81,56 @@ class Place:
     ceiling: float = math.inf
     refusals: int = 0
     paused_until: float = 0.0
+    #: Since when it has left the last chunks to others.
+    leaving_since: float | None = None
 
 
 class Schedule:
-    """The chunks of one run and the nodes that work on them."""
+    """The chunks of one run and the nodes that work on them.
 
-    def __init__(self, chunks: int, *, done: Iterable[int] = ()) -> None:
+    `grouped`: a chunk may have several units; `fits(first, count)` says how many of
+    `count` units go in one invocation.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        *,
+        done: Iterable[Piece] = (),
+        grouped: bool = False,
+        fits: Callable[[int, int], int] = lambda _first, count: count,
+    ) -> None:
         """`done`: chunks whose results are already there (a resumed run)."""
-        self.chunks = chunks
-        self._done = bytearray(chunks)
-        for chunk in done:
-            self._done[chunk] = 1
-        self.completed_chunks = sum(self._done)
-        self._next = 0
-        self._again: deque[int] = deque()
+        done = list(done)
+        self.units = units
+        self._pieces = Pieces(units, done=done)
+        self._done = bytearray(units)
+        self.completed_units = 0
+        for first, count in done:
+            self._done[first] = 1
+            self.completed_units += count
+        self._grouped, self._fits = grouped, fits
+        self._again: dict[int, int] = {}
         self._failed_on: dict[int, set[str]] = {}
         self._losses: dict[int, int] = {}
+        self._errors: dict[int, int] = {}
         self._places: dict[str, Place] = {}
-        self._slots = 0
+        self._paces = Paces()
+        self._fastest: tuple[float, float] = (-math.inf, 0.0)
         #: Chunks under way: their attempts, and since when, oldest first.
-        self._under_way: dict[int, set[int]] = {}
+        self._under_way: dict[int, dict[int, Assignment]] = {}
         self._since: dict[int, float] = {}
+        #: Seconds from handing out to counting, for each unit.
         self._durations: deque[float] = deque(maxlen=REMEMBERED)
         self._backed: set[int] = set()
+        self._stragglers_at = -math.inf
         self._numbers = 0
         self.retries = 0
         self.backups = 0
 
     @property
     def finished(self) -> bool:
-        return self.completed_chunks == self.chunks
+        return self.completed_units == self.units
 
     @property
     def in_flight(self) -> int:
@@ -119,21 +150,29 @@ class Schedule:
         places = self._places.values()
         return bool(places) and all(place.refusals for place in places)
 
+    def extend(self, count: int) -> None:
+        """So many units more to do."""
+        self.units += count
+        self._done.extend(bytes(count))
+        self._pieces.extend(count)
+
     # --- nodes come and go ------------------------------------------------------
 
     def join(self, node: str, *, slots: int) -> None:
         self.leave(node)
-        self._places[node] = Place(max(1, slots))
-        self._slots += max(1, slots)
+        place = Place(Pace(max(1, slots)))
+        self._places[node] = place
+        self._paces.add(place.pace)
 
-    def leave(self, node: str) -> bool:
-        """The node is gone and so is what it did; False as `lost` says it."""
+    def leave(self, node: str) -> list[Assignment]:
+        """The node is gone and so is what it did: what has now been lost too often."""
         place = self._places.pop(node, None)
         if place is None:
-            return True
-        self._slots -= place.slots
-        bearable = [self.lost(attempt) for attempt in place.attempts.values()]
-        return all(bearable)
+            return []
+        self._paces.add(place.pace, -1)
+        self._fastest = (-math.inf, 0.0)
+        attempts = list(place.attempts.values())
+        return [attempt for attempt in attempts if not self.lost(attempt)]
 
     # --- what to do -------------------------------------------------------------
 
@@ -143,74 +182,118 @@ class Schedule:
             return Wait(place.paused_until - now)
         if len(place.attempts) >= self.window(node):
             return Wait(LOOK_AGAIN_S)
-        chunk, backup = self._retry(node), False
-        if chunk is None:
-            chunk = self._fresh()
-        if chunk is None:
-            chunk, backup = self._straggler(node, now), True
-        if chunk is None:
+        if self._sooner_elsewhere(place, now):
+            return Wait(min(LOOK_AGAIN_S, FASTEST_S))
+        piece, backup = self._retry(node) or self._fresh(place), False
+        if piece is None:
+            piece, backup = self._straggler(node, now), True
+        if piece is None:
             return Wait(LOOK_AGAIN_S)
-        return self._assign(chunk, node, place, now, backup=backup)
+        return self._assign(piece, node, place, now, backup=backup)
 
     def window(self, node: str) -> int:
         """How many chunks the node may hold now."""
         place = self._places[node]
-        wanted = place.slots + self._ahead(place)
+        wanted = place.pace.slots + self._ahead(place)
         return max(1, int(min(wanted, place.ceiling)))
 
+    @property
+    def _left(self) -> int:
+        return self._pieces.left + len(self._again)
+
     def _ahead(self, place: Place) -> int:
-        left = self.chunks - self._next + len(self._again)
-        if left <= self._slots:
+        if self._left <= self._paces.slots:
             return 0
         if place.chunk_s is None:
             return 1
-        most = (WINDOW_SLOTS - 1) * place.slots
-        finished = AHEAD_S * place.slots / max(place.chunk_s, 1e-6)
+        if place.chunk_s > LONG_S:
+            return 0
+        most = (WINDOW_SLOTS - 1) * place.pace.slots
+        finished = AHEAD_S * place.pace.slots / max(place.chunk_s, 1e-6)
         return max(1, min(most, math.ceil(finished)))
 
-    def _retry(self, node: str) -> int | None:
-        for chunk in self._again:
+    def _sooner_elsewhere(self, place: Place, now: float) -> bool:
+        """Whether the others will have done what is left before this node has one.
+
+        A node waits for them no longer than it would have worked itself: the fastest
+        one may be dead without our knowing.
+        """
+        if self._grouped or place.chunk_s is None or self._left > self._paces.slots:
+            return False
+        others = self._paces.total - place.pace.units_per_s
+        if not self._left or others <= 0:
+            return False
+        sooner = place.chunk_s > self._left / others + self._fastest_s(now)
+        if not sooner:
+            place.leaving_since = None
+            return False
+        if place.leaving_since is None:
+            place.leaving_since = now
+        return now - place.leaving_since < place.chunk_s
+
+    def _fastest_s(self, now: float) -> float:
+        """What a chunk takes on the node where that is least."""
+        at, fastest = self._fastest
+        if now - at > FASTEST_S:
+            known = (p.chunk_s for p in self._places.values() if p.chunk_s is not None)
+            fastest = min(known, default=0.0)
+            self._fastest = (now, fastest)
+        return fastest
+
+    def _retry(self, node: str) -> Piece | None:
+        for chunk, count in self._again.items():
             failed_on = self._failed_on.get(chunk)
             if not failed_on or node not in failed_on or self._nowhere_else(failed_on):
-                self._again.remove(chunk)
-                return chunk
+                del self._again[chunk]
+                return chunk, count
         return None
 
     def _nowhere_else(self, failed_on: set[str]) -> bool:
         return all(node in failed_on for node in self._places)
 
-    def _fresh(self) -> int | None:
-        while self._next < self.chunks:
-            chunk = self._next
-            self._next += 1
-            if not self._done[chunk]:
-                return chunk
-        return None
+    def _fresh(self, place: Place) -> Piece | None:
+        first = self._pieces.next
+        if first is None:
+            return None
+        if not self._grouped:
+            return self._pieces.cut(1)
+        size = self._paces.size(place.pace, self._pieces.left)
+        return self._pieces.cut(max(1, self._fits(first, size)))
 
-    def _straggler(self, node: str, now: float) -> int | None:
+    def _straggler(self, node: str, now: float) -> Piece | None:
         """The chunk longest under way, if that is too long and it is elsewhere."""
-        if self.chunks < BACKUP_CHUNKS or not self._durations:
+        if now < self._stragglers_at or not self._durations:
             return None
-        if self.completed_chunks < self.chunks * BACKUP_SHARE:
+        half_done = self.completed_units >= self.units * BACKUP_SHARE
+        if self._numbers < BACKUP_CHUNKS or not half_done:
             return None
-        patience_s = max(BACKUP_LEAST_S, BACKUP_TIMES * median(self._durations))
+        unit_s = BACKUP_TIMES * median(self._durations)
         mine = {attempt.chunk for attempt in self._places[node].attempts.values()}
+        look_at = now + LOOK_AGAIN_S
         for chunk, since in self._since.items():
-            if now - since <= patience_s:
-                return None  # those after it are younger
-            if chunk not in self._backed and chunk not in mine:
-                self._backed.add(chunk)
-                self.backups += 1
-                return chunk
+            count = next(iter(self._under_way[chunk].values())).count
+            due = since + max(BACKUP_LEAST_S, unit_s * count)
+            if due >= now:
+                look_at = min(look_at, due)
+                if now - since <= BACKUP_LEAST_S:
+                    break  # those after it are younger
+            elif chunk not in self._backed:
+                look_at = now  # if not this node, then another
+                if chunk not in mine:
+                    self._backed.add(chunk)
+                    self.backups += 1
+                    return chunk, count
+        self._stragglers_at = look_at
         return None
 
     def _assign(
-        self, chunk: int, node: str, place: Place, now: float, *, backup: bool
+        self, piece: Piece, node: str, place: Place, now: float, *, backup: bool
     ) -> Assignment:
+        chunk, count = piece
         self._numbers += 1
-        attempt = Assignment(self._numbers, chunk, node, backup)
+        attempt = Assignment(self._numbers, chunk, count, node, backup)
         place.attempts[attempt.number] = attempt
-        self._under_way.setdefault(chunk, set()).add(attempt.number)
+        self._under_way.setdefault(chunk, {})[attempt.number] = attempt
         self._since.setdefault(chunk, now)
         return attempt
 
@@ -221,21 +304,25 @@ class Schedule:
 
         `seconds` is what the chunk took on its node.
         """
-        first = self._done[attempt.chunk] == 0
+        first = self._count(attempt)
         if first:
-            self._done[attempt.chunk] = 1
-            self.completed_chunks += 1
             since = self._since.pop(attempt.chunk, None)
             if since is not None:
-                self._durations.append(now - since)
+                self._durations.append((now - since) / attempt.count)
         self._forget(attempt)
         place = self._places.get(attempt.node)
         if place is not None:
             old_s = seconds if place.chunk_s is None else place.chunk_s
             place.chunk_s = 0.8 * old_s + 0.2 * seconds
+            self._paces.learn(place.pace, attempt.count, seconds)
             place.ceiling += 1 / place.ceiling
             place.refusals = 0
         return first
+
+    def dropped(self, attempt: Assignment) -> None:
+        """Nobody wants the chunk any more: it counts as done."""
+        self._count(attempt)
+        self._forget(attempt)
 
     def refused(
         self, attempt: Assignment, *, now: float, asked_s: float | None = None
@@ -248,16 +335,33 @@ class Schedule:
             place.paused_until = now + (pause_s if asked_s is None else asked_s)
             place.refusals += 1
             place.ceiling = float(max(1, len(place.attempts)))
-        self._repeat(attempt.chunk)
+        self._repeat(attempt)
 
     def lost(self, attempt: Assignment) -> bool:
         """No answer will come. False when the chunk has been lost too often."""
+        return self._failed(attempt, self._losses, LOSSES)
+
+    def failed(self, attempt: Assignment, *, retries: int) -> bool:
+        """The action itself failed. False when it is not to be tried again."""
+        return self._failed(attempt, self._errors, retries + 1)
+
+    def _failed(self, attempt: Assignment, counts: dict[int, int], most: int) -> bool:
         self._forget(attempt)
         self._failed_on.setdefault(attempt.chunk, set()).add(attempt.node)
-        count = self._losses.get(attempt.chunk, 0) + 1
-        self._losses[attempt.chunk] = count
-        self._repeat(attempt.chunk)
-        return count < LOSSES or bool(self._done[attempt.chunk])
+        count = counts.get(attempt.chunk, 0) + 1
+        counts[attempt.chunk] = count
+        self._repeat(attempt)
+        return count < most or bool(self._done[attempt.chunk])
+
+    def _count(self, attempt: Assignment) -> bool:
+        if self._done[attempt.chunk]:
+            return False
+        self._done[attempt.chunk] = 1
+        self.completed_units += attempt.count
+        for told in (self._failed_on, self._losses, self._errors):
+            told.pop(attempt.chunk, None)
+        self._again.pop(attempt.chunk, None)
+        return True
 
     def _forget(self, attempt: Assignment) -> None:
         place = self._places.get(attempt.node)
@@ -265,15 +369,16 @@ class Schedule:
             place.attempts.pop(attempt.number, None)
         under_way = self._under_way.get(attempt.chunk)
         if under_way is not None:
-            under_way.discard(attempt.number)
+            under_way.pop(attempt.number, None)
             if not under_way:
                 del self._under_way[attempt.chunk]
                 self._since.pop(attempt.chunk, None)
 
-    def _repeat(self, chunk: int) -> None:
+    def _repeat(self, attempt: Assignment) -> None:
         """Hand the chunk out again, unless it is done or another attempt runs."""
+        chunk = attempt.chunk
         self.retries += 1
-        if self._done[chunk] or chunk in self._under_way or chunk in self._again:
+        if self._done[chunk] or chunk in self._under_way:
             return
         self._backed.discard(chunk)
-        self._again.append(chunk)
+        self._again[chunk] = attempt.count

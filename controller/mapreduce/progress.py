@@ -33,7 +33,10 @@ class NodeProgress:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A moment of a run; `items_per_s` is the mean since its start."""
+    """A moment of a run; `items_per_s` is the mean since its start.
+
+    `chunks` and `completed` count what is mapped: the job's chunks, or its inputs.
+    """
 
     run: str
     chunks: int
@@ -59,9 +62,10 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """What one node did. `failures` counts refusals and losses.
+    """What one node did. `failures` counts refusals, losses and errors.
 
-    `busy_s` is the sum of its actions' durations, over all its slots.
+    `busy_s` is the sum of its actions' durations, over all its slots; `cpu` the share
+    of its cores that worked, at moments of the run.
     """
 
     name: str
@@ -69,11 +73,31 @@ class NodeReport:
     busy_s: float
     items_per_s: float
     failures: int
+    slots: int = 0
+    items: float = 0.0
+    backups: int = 0
+    joined_at: float | None = None
+    cpu: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def speed(self) -> float:
+        """Items a second with all its slots at work, as measured on the way."""
+        return self.slots * self.items / self.busy_s if self.busy_s > 0 else 0.0
+
+    def busy_share(self, until: float) -> float:
+        """Of what its slots could have worked since it joined."""
+        if self.joined_at is None or not self.slots:
+            return 0.0
+        could_s = self.slots * (until - self.joined_at)
+        return min(1.0, self.busy_s / could_s) if could_s > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The form of `--json`; `printed` is what reduce wrote and is not part of it."""
+    """The form of `--json`, and `details` beside it.
+
+    `map_s` is without the reduce. `printed` is what reduce wrote; not part of it.
+    """
 
     run: str
     result: Any
@@ -83,6 +107,35 @@ class Report:
     backups: int
     nodes: tuple[NodeReport, ...]
     printed: str = ""
+    map_s: float = 0.0
+    folder: str = ""
+
+    @property
+    def efficiency(self) -> float:
+        """What the map took at least by the speeds of its nodes, over what it took."""
+        items = sum(node.items for node in self.nodes)
+        speed = sum(node.speed for node in self.nodes)
+        return min(1.0, items / speed / self.map_s) if speed and self.map_s else 0.0
+
+    def details(self) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "map_s": round(self.map_s, 3),
+            "efficiency": round(self.efficiency, 4),
+            "nodes": [
+                {
+                    "name": node.name,
+                    "slots": node.slots,
+                    "joined_s": node.joined_at and round(node.joined_at, 3),
+                    "busy_share": round(node.busy_share(self.map_s), 4),
+                    "items": node.items,
+                    "speed_per_s": round(node.speed, 1),
+                    "backups": node.backups,
+                    "cpu": node.cpu,
+                }
+                for node in self.nodes
+            ],
+        }
 
     def as_json(self) -> dict[str, Any]:
         return {

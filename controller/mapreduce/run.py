@@ -1,8 +1,8 @@
-"""One run from a job file to a report.
+"""One run from a job to a report.
 
     report = await run_job(Path("pi.py"), targets, settings={"points": "1e9"})
 
-The action is put on every node under a name of its own and removed when the map is
+The actions are put on every node under names of their own and removed when the map is
 over, however it ended. Results are kept in `out`; without one, in a folder of the run,
 deleted when the run has succeeded.
 """
@@ -11,28 +11,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import re
-import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from controller.fleet.client import Client
-from controller.fleet.local_state import data_home
 from controller.fleet.retry import NO_RETRY
 from controller.fleet.target import Target
 from controller.mapreduce.errors import RunFailed
 from controller.mapreduce.fleet_node import FleetNode
-from controller.mapreduce.job import Job, Reduced, load_job
-from controller.mapreduce.journal import Journal, read_results
+from controller.mapreduce.gantt import draw_run
+from controller.mapreduce.job import Job
+from controller.mapreduce.job_file import load_job
+from controller.mapreduce.journal import LOCK, RESULTS, Entry, Journal, entry_lines
 from controller.mapreduce.node import Node, NodeDown, NodeUnfit
 from controller.mapreduce.patience import Patience
+from controller.mapreduce.plan import Run, plan
 from controller.mapreduce.progress import OnProgress, Report
-from controller.mapreduce.runner import Runner
+from controller.mapreduce.results import read_results
+from controller.mapreduce.runner import Find, Runner
 from edge_agent.model.errors import EdgeWhiskError
 
 _log = logging.getLogger(__name__)
@@ -40,32 +48,7 @@ _log = logging.getLogger(__name__)
 #: For taking the actions off all nodes, also those that are slow to answer.
 REMOVE_S = 10.0
 
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run that is about to be made."""
-
-    id: str
-    job: Job
-    folder: Path
-    #: Whether the folder goes when the run has succeeded.
-    passing: bool
-    settings: Mapping[str, str]
-
-    @property
-    def action_name(self) -> str:
-        """Legal whatever the job is called, and nobody else's."""
-        name = re.sub(r"[^\w.-]", "-", self.job.name, flags=re.ASCII)
-        return f"{name}-{self.id}"
-
-    def header(self) -> dict[str, object]:
-        return {
-            "run": self.id,
-            "job": str(self.job.path),
-            "settings": dict(self.settings),
-            "chunks": self.job.chunks,
-            "started_ms": time.time_ns() // 1_000_000,
-        }
+FindTargets = Callable[[], Sequence[Target]]
 
 
 async def run_job(
@@ -98,67 +81,131 @@ async def run_loaded(
 ) -> Report:
     """The same for a job that is loaded; `settings` are only written down."""
     run = plan(job, settings=settings, out=out)
+    return await run_planned(run, targets, on_progress=on_progress)
+
+
+async def run_planned(
+    run: Run,
+    targets: Sequence[Target],
+    *,
+    on_progress: OnProgress | None = None,
+    find_targets: FindTargets | None = None,
+) -> Report:
+    """The same for a run that is planned; `find_targets` is asked for more nodes."""
+    async with crew(run.id, targets, find_targets) as (nodes, find):
+        return await execute(run, nodes, find=find, on_progress=on_progress)
+
+
+@asynccontextmanager
+async def crew(
+    run_id: str, targets: Sequence[Target], find_targets: FindTargets | None = None
+) -> AsyncIterator[tuple[list[Node], Find | None]]:
+    """A node for each target, and what finds more of them."""
     async with AsyncExitStack() as stack:
-        nodes = []
-        for target, name in zip(targets, _names(targets), strict=True):
-            client = Client(target, retry=NO_RETRY)
-            await stack.enter_async_context(client)
-            nodes.append(FleetNode(client, name=name, run=run.id))
-        return await execute(run, nodes, on_progress=on_progress)
+        known: dict[Target, Node] = {}
+
+        async def met(found: Sequence[Target]) -> list[Node]:
+            new = [target for target in found if target not in known]
+            for target, name in zip(new, _names(new, known.values()), strict=True):
+                client = Client(target, retry=NO_RETRY)
+                await stack.enter_async_context(client)
+                known[target] = FleetNode(client, name=name, run=run_id)
+            return list(known.values())
+
+        async def find() -> Sequence[Node]:
+            assert find_targets is not None  # noqa: S101 else it is not handed out
+            try:
+                return await met(await asyncio.to_thread(find_targets))
+            except EdgeWhiskError as error:
+                _log.debug("no new nodes: %s", error)
+                return []
+
+        nodes = await met(targets)
+        yield nodes, find if find_targets is not None else None
 
 
-def _names(targets: Sequence[Target]) -> list[str]:
+def _names(targets: Sequence[Target], known: Iterable[Node]) -> list[str]:
     """What the report calls them: each name once."""
-    names: list[str] = []
+    names = [node.name for node in known]
+    before = len(names)
     for target in targets:
         name = target.name or target.url
         names.append(f"{name}#{len(names) + 1}" if name in names else name)
-    return names
-
-
-def plan(job: Job, *, settings: Mapping[str, str], out: Path | None) -> Run:
-    run_id = secrets.token_hex(4)
-    runs = data_home(os.environ, Path.home()) / "runs"
-    folder = runs / run_id if out is None else out.expanduser().absolute()
-    return Run(run_id, job, folder, passing=out is None, settings=settings)
+    return names[before:]
 
 
 async def execute(
     run: Run,
     nodes: Sequence[Node],
     *,
+    find: Find | None = None,
     on_progress: OnProgress | None = None,
     patience: Patience | None = None,
 ) -> Report:
     """Carry a planned run out on nodes."""
     started = time.monotonic()
-    journal = Journal(run.folder, run.header())
-    runner = Runner(
-        run.job,
-        nodes,
-        run=run.id,
-        action_name=run.action_name,
-        journal=journal,
-        on_progress=on_progress,
-        patience=patience,
-    )
-    async with _kept(run, runner):
-        await _map(runner, journal)
-        reduced = await asyncio.to_thread(_reduce, run)
-        report = _report(runner, reduced, time.monotonic() - started)
-        await asyncio.to_thread(journal.finish, report.as_json())
-    if run.passing:
-        await asyncio.to_thread(shutil.rmtree, run.folder, ignore_errors=True)
+    header = msgspec.to_builtins(run.header())
+    journal = Journal(run.folder, header, resumed=run.resumed)
+    await asyncio.to_thread(journal.open)
+    try:
+        runner = await asyncio.to_thread(
+            lambda: Runner(
+                run.job,
+                nodes,
+                run=run.id,
+                action_name=run.action_name,
+                keeper=journal,
+                done=_done(run),
+                find=find,
+                on_progress=on_progress,
+                patience=patience,
+            )
+        )
+        async with _kept(run, runner):
+            await _map(runner, journal)
+            map_s = runner.seconds
+            reduced = await asyncio.to_thread(
+                lambda: run.job.reduce(read_results(run.folder))
+            )
+            report = Report(
+                run=runner.run_id,
+                result=reduced.value,
+                seconds=time.monotonic() - started,
+                chunks=runner.chunks,
+                retries=runner.schedule.retries,
+                backups=runner.schedule.backups,
+                nodes=runner.reports(),
+                printed=reduced.printed,
+                map_s=map_s,
+                folder="" if run.passing else str(run.folder),
+            )
+            await asyncio.to_thread(_finish, run, journal, report)
+    finally:
+        await asyncio.to_thread(journal.unlock)
     return report
 
 
+def _done(run: Run) -> Iterator[Entry]:
+    if run.resumed:
+        yield from (entry for entry, _ in entry_lines(run.folder / RESULTS))
+
+
 async def _map(runner: Runner, journal: Journal) -> None:
-    await asyncio.to_thread(journal.open)
     try:
         await runner.run()
     finally:
         await _remove(runner)
         await asyncio.to_thread(journal.close)
+
+
+def _finish(run: Run, journal: Journal, report: Report) -> None:
+    """Reports stay; of a passing run the results go."""
+    journal.finish(report.as_json(), report.details())
+    if run.passing:
+        for name in (RESULTS, LOCK):
+            (run.folder / name).unlink(missing_ok=True)
+        return
+    draw_run(run.folder, report)
 
 
 @asynccontextmanager
@@ -167,11 +214,11 @@ async def _kept(run: Run, runner: Runner) -> AsyncIterator[None]:
     try:
         yield
     except (EdgeWhiskError, asyncio.CancelledError) as error:
-        completed = runner.schedule.completed_chunks
+        completed = runner.schedule.completed_units
         if not completed and run.passing:
             await asyncio.to_thread(shutil.rmtree, run.folder, ignore_errors=True)
             raise
-        text = f"{completed} of {run.job.chunks} map results are kept in {run.folder}"
+        text = f"{completed} of {run.job.units} map results are kept in {run.folder}"
         if isinstance(error, RunFailed):
             error.kept = text
         else:
@@ -179,35 +226,18 @@ async def _kept(run: Run, runner: Runner) -> AsyncIterator[None]:
         raise
 
 
-def _reduce(run: Run) -> Reduced:
-    results = read_results(run.folder)
-    return run.job.reduce([results[chunk] for chunk in range(run.job.chunks)])
-
-
-def _report(runner: Runner, reduced: Reduced, seconds: float) -> Report:
-    return Report(
-        run=runner.run_id,
-        result=reduced.value,
-        seconds=seconds,
-        chunks=runner.job.chunks,
-        retries=runner.schedule.retries,
-        backups=runner.schedule.backups,
-        nodes=runner.reports(),
-        printed=reduced.printed,
-    )
-
-
 async def _remove(runner: Runner) -> None:
+    nodes = [node for name, node in runner.nodes.items() if name in runner.deployed]
     async with asyncio.TaskGroup() as group:
-        for node in runner.nodes:
-            if node.name in runner.deployed:
-                name = f"mapreduce-remove-{node.name}"
-                knew = runner.tallies[node.name].joined_at is not None
-                removing = _remove_one(node, runner.action_name, knew=knew)
+        for node in nodes:
+            name = f"mapreduce-remove-{node.name}"
+            knew = runner.tallies[node.name].joined_at is not None
+            for action_name in runner.action_names:
+                removing = remove_one(node, action_name, knew=knew)
                 group.create_task(removing, name=name)
 
 
-async def _remove_one(node: Node, action_name: str, *, knew: bool) -> None:
+async def remove_one(node: Node, action_name: str, *, knew: bool) -> None:
     """`knew`: the node had the action; else it hardly matters that it is gone."""
     try:
         async with asyncio.timeout(REMOVE_S):

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from controller.mapreduce.fake import FakeNode, work_of
-from controller.mapreduce.job import Job, load_job
+from controller.mapreduce.job import Job
+from controller.mapreduce.job_file import load_job
 from controller.mapreduce.patience import Patience
-from controller.mapreduce.run import Run, plan
+from controller.mapreduce.plan import Run, plan
 
 SQUARES = """
 config = {"chunks": 20, "offset": 0, "items": "seen"}
@@ -63,7 +64,7 @@ def fleet(squares: Job) -> FleetOf:
     """Nodes that run the squares."""
 
     def make(count: int, **traits: Any) -> list[FakeNode]:
-        work = work_of(squares.action)
+        work = work_of(squares.actions[""])
         return [FakeNode(f"node{n + 1}", work, **traits) for n in range(count)]
 
     return make

@@ -21,7 +21,15 @@ from controller.fleet.target import Target
 from controller.mapreduce.fake import work_of
 from controller.mapreduce.fleet_node import UNTOLD_SLOTS, FleetNode
 from controller.mapreduce.job import Job, MapAction
-from controller.mapreduce.node import Done, Failed, Lost, NodeDown, NodeUnfit, Refused
+from controller.mapreduce.node import (
+    Done,
+    Failed,
+    Lost,
+    NodeDown,
+    NodeUnfit,
+    Refused,
+    Vitals,
+)
 from controller.mapreduce.run import run_loaded
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -159,8 +167,8 @@ async def test_a_host_in_trouble_is_down(
 
 
 async def test_slots_of_a_host_that_does_not_tell_are_guessed(node: FleetNode) -> None:
-    assert await node.slots() == UNTOLD_SLOTS
-    assert await node.slots() == UNTOLD_SLOTS
+    assert await node.vitals() == Vitals(UNTOLD_SLOTS)
+    assert await node.vitals() == Vitals(UNTOLD_SLOTS)
 
 
 async def test_a_result_comes_with_the_hosts_own_duration(
@@ -250,7 +258,7 @@ async def test_a_whole_run_on_plain_openwhisk_with_throttles(
     host: PlainOpenWhisk, squares: Job, tmp_path: Path
 ) -> None:
     """Every third call is refused, every other accepted call answers 202."""
-    work, calls = work_of(squares.action), 0
+    work, calls = work_of(squares.actions[""]), 0
 
     async def invoked(request: web.Request) -> web.StreamResponse:
         nonlocal calls

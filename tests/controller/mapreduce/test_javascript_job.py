@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from msgspec import Raw
 
 from controller.mapreduce.errors import JobError, ReduceFailed
-from controller.mapreduce.job import Job, load_job
+from controller.mapreduce.job import Job
+from controller.mapreduce.job_file import load_job
 
 WriteJob = Callable[..., Path]
 
@@ -45,7 +45,8 @@ exports.reduce = total;
 def run_action(job: Job, arguments: dict[str, object]) -> object:
     """Run the sent text as a runtime does: a script in which `main` is looked up."""
     call = f"console.log(JSON.stringify(main({json.dumps(arguments)})))"
-    script = f"eval({json.dumps(job.action.code)} + ';' + {json.dumps(call)})"
+    code = json.dumps(job.actions[""].code)
+    script = f"eval({code} + ';' + {json.dumps(call)})"
     ended = subprocess.run(
         ["node", "-e", script], capture_output=True, check=True, timeout=10
     )
@@ -58,15 +59,15 @@ def load(write_job: WriteJob, source: str, **settings: str) -> Job:
 
 def test_an_old_job_file_is_read_unchanged(write_job: WriteJob) -> None:
     job = load(write_job, OLD)
-    assert (job.name, job.chunks, job.items) == ("count words", 4, None)
-    assert json.loads(job.arguments(3)) == {"words": 3}
-    assert job.action.limits == {"timeout": 60000, "memory": 256, "logs": 10}
-    assert job.action.code.startswith("function main(params)")
+    assert (job.name, job.units, job.items) == ("count words", 4, None)
+    assert json.loads(job.invocation(3, 1).arguments) == {"words": 3}
+    assert job.actions[""].limits == {"timeout": 60000, "memory": 256, "logs": 10}
+    assert job.actions[""].code.startswith("function main(params)")
     assert run_action(job, {"words": 21}) == {"found": 42}
 
 
 def test_a_reduce_that_only_prints_has_its_text_as_value(write_job: WriteJob) -> None:
-    reduced = load(write_job, OLD).reduce([Raw(b'{"found":2}'), Raw(b'{"found":3}')])
+    reduced = load(write_job, OLD).reduce([{"found": 2}, {"found": 3}])
     assert reduced.value.splitlines()[-1] == "Sum: 5"
     assert reduced.printed == reduced.value
 
@@ -102,9 +103,9 @@ exports.argsForAction = (i) => ({share: exports.configs.points / 2});
 exports.reduce = async (r) => ({points: exports.configs.points, results: r});
 """
     job = load(write_job, source, points="1e3", numActions="3")
-    assert job.chunks == 3
-    assert json.loads(job.arguments(2)) == {"share": 500}
-    assert job.reduce([Raw(b"{}")]).value == {"points": 1000, "results": [{}]}
+    assert job.units == 3
+    assert json.loads(job.invocation(2, 1).arguments) == {"share": 500}
+    assert job.reduce([{}]).value == {"points": 1000, "results": [{}]}
 
 
 EXPORTS = "exports.action = (p) => p; exports.reduce = (r) => r;\n"

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from msgspec import Raw
 
 from controller.mapreduce.errors import JobError, ReduceFailed
 from controller.mapreduce.fake import work_of
-from controller.mapreduce.job import load_job
+from controller.mapreduce.job_file import load_job
 
 WriteJob = Callable[[str], Path]
 
@@ -29,10 +28,10 @@ def reduce(results):
 
 def test_a_job_says_what_to_run_and_with_what(write_job: WriteJob) -> None:
     job = load_job(write_job(SQUARES), settings={})
-    assert (job.name, job.chunks, job.items) == ("job", 20, "seen")
-    assert json.loads(job.arguments(3)) == {"number": 3}
-    assert job.action.kind == "python:default"
-    assert job.action.main == "action"
+    assert (job.name, job.units, job.items) == ("job", 20, "seen")
+    assert json.loads(job.invocation(3, 1).arguments) == {"number": 3}
+    assert job.actions[""].kind == "python:default"
+    assert job.actions[""].main == "action"
 
 
 def test_the_action_has_its_imports_helpers_and_constants(write_job: WriteJob) -> None:
@@ -45,27 +44,33 @@ def action(params): return {"y": helper(params["index"] + 1.5)}
 def reduce(results): return results
 """
     job = load_job(write_job(source), settings={})
-    assert work_of(job.action)(b'{"index": 2}') == b'{"y":30}'
+    assert work_of(job.actions[""])(b'{"index": 2}') == b'{"y":30}'
 
 
 def test_settings_reach_the_arguments_and_the_action_alike(write_job: WriteJob) -> None:
     source = SQUARES.replace('"seen": 10', '"seen": config["offset"]')
     job = load_job(write_job(source), settings={"offset": "1e2", "chunks": "3"})
-    assert job.chunks == 3
-    arguments = job.arguments(1)
+    assert job.units == 3
+    arguments = job.invocation(1, 1).arguments
     assert json.loads(arguments) == {"number": 101}
-    assert json.loads(work_of(job.action)(arguments)) == {"square": 10201, "seen": 100}
+    assert json.loads(work_of(job.actions[""])(arguments)) == {
+        "square": 10201,
+        "seen": 100,
+    }
 
 
 def test_without_args_for_action_a_chunk_gets_its_number(write_job: WriteJob) -> None:
     source = 'config={"chunks": 2}\ndef action(p): return p\ndef reduce(r): return r\n'
-    assert load_job(write_job(source), settings={}).arguments(1) == b'{"index":1}'
+    assert (
+        load_job(write_job(source), settings={}).invocation(1, 1).arguments
+        == b'{"index":1}'
+    )
 
 
 def test_reduce_gets_the_results_in_order_and_may_print(write_job: WriteJob) -> None:
     source = SQUARES.replace("    return {", '    print("adding")\n    return {')
     job = load_job(write_job(source), settings={})
-    reduced = job.reduce([Raw(b'{"square": 1}'), Raw(b'{"square": 4}')])
+    reduced = job.reduce([{"square": 1}, {"square": 4}])
     assert reduced.value == {"squares": [1, 4]}
     assert reduced.printed == "adding\n"
 
@@ -161,7 +166,7 @@ def test_an_unknown_setting_is_told(write_job: WriteJob) -> None:
 def test_a_reduce_that_fails_is_told_with_its_line(write_job: WriteJob) -> None:
     job = load_job(write_job(SQUARES), settings={})
     with pytest.raises(ReduceFailed, match=r"job\.py:11: reduce failed: KeyError"):
-        job.reduce([Raw(b"{}")])
+        job.reduce([{}])
 
 
 def test_a_reduce_without_json_is_told(write_job: WriteJob) -> None:

@@ -12,13 +12,15 @@ import pytest
 
 from controller.mapreduce.errors import JobError, ReduceFailed, RunFailed
 from controller.mapreduce.fake import FakeNode, work_of
-from controller.mapreduce.job import Job, load_job
-from controller.mapreduce.journal import read_results
+from controller.mapreduce.job import Job
+from controller.mapreduce.job_file import load_job
 from controller.mapreduce.node import Failed, Lost, Outcome, Refused
 from controller.mapreduce.patience import Patience
+from controller.mapreduce.plan import Run, plan
 from controller.mapreduce.policy import LOSSES
 from controller.mapreduce.progress import NodeState, Progress
-from controller.mapreduce.run import Run, execute, plan
+from controller.mapreduce.results import read_results
+from controller.mapreduce.run import execute
 
 FleetOf = Callable[..., list[FakeNode]]
 WriteJob = Callable[[str], Path]
@@ -230,14 +232,14 @@ async def test_a_reduce_that_fails_leaves_the_map_results(
     source = 'config = {"chunks": 7}\ndef action(p): return p\ndef reduce(r): 1/0\n'
     job = await asyncio.to_thread(load_job, write_job(source), settings={})
     run = plan(job, settings={}, out=tmp_path / "out")
-    node = FakeNode("a", work_of(job.action))
+    node = FakeNode("a", work_of(job.actions[""]))
     with pytest.raises(ReduceFailed) as caught:
         await execute(run, [node], patience=haste)
     text = str(caught.value)
     assert "job.py:3: reduce failed: ZeroDivisionError: division by zero; " in text
     assert text.endswith(f"7 of 7 map results are kept in {run.folder}")
     assert len((run.folder / "results.jsonl").read_text().splitlines()) == 7
-    assert bytes(read_results(run.folder)[6]) == b'{"index":6}'
+    assert read_results(run.folder)[6] == {"index": 6}
 
 
 async def test_arguments_that_fail_on_the_way_end_the_run(
@@ -249,7 +251,7 @@ async def test_arguments_that_fail_on_the_way_end_the_run(
     )
     job = await asyncio.to_thread(load_job, write_job(source), settings={})
     run = plan(job, settings={}, out=tmp_path / "out")
-    node = FakeNode("a", work_of(job.action))
+    node = FakeNode("a", work_of(job.actions[""]))
     with pytest.raises(JobError, match=r"job\.py:4: args_for_action\(3\) failed"):
         await execute(run, [node], patience=haste)
     assert node.actions == {}
@@ -270,7 +272,7 @@ async def test_an_interrupted_run_takes_its_actions_back(
     assert f"of 20 map results are kept in {run.folder}" in caplog.text
 
 
-async def test_without_out_a_finished_run_leaves_nothing(
+async def test_without_out_a_finished_run_leaves_its_reports_only(
     squares: Job,
     fleet: FleetOf,
     haste: Patience,
@@ -281,7 +283,8 @@ async def test_without_out_a_finished_run_leaves_nothing(
     run = plan(squares, settings={}, out=None)
     assert run.folder.is_relative_to(tmp_path / "data")
     await execute(run, fleet(1), patience=haste)
-    assert not run.folder.exists()
+    left = sorted(file.name for file in run.folder.iterdir())
+    assert left == ["details.json", "report.json", "run.json"]
 
 
 async def test_a_folder_that_cannot_be_written_is_told(
