@@ -18,7 +18,6 @@ from msgspec import Raw
 
 from controller.mapreduce.journal import RESULTS, entry_lines
 
-
 #: From where to where in the file.
 Place = tuple[int, int]
 
