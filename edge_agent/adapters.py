@@ -39,6 +39,7 @@ from edge_agent.model.errors import (
     BuiltinError,
     RequestError,
     SettingsError,
+    TooManyRequests,
     Unavailable,
 )
 from edge_agent.model.feeds import Outgoing
@@ -86,11 +87,12 @@ class NodeSink:
                     transaction_id=new_activation_id(),
                     key=key,
                     reply=event.reply,
+                    patient=True,
                 )
+        except (TooManyRequests, Unavailable):  # it stays at its source for now
+            receipt.set_result(Receipt.REFUSED)
         except RequestError:  # the trigger is gone: nothing wants this any more
             receipt.set_result(Receipt.UNWANTED)
-        except Unavailable:
-            receipt.set_result(Receipt.REFUSED)
         else:
             if done.done():  # no active rule: nothing goes to disk
                 receipt.set_result(_receipt(done))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,7 +26,10 @@ from edge_agent.adapters import (
 from edge_agent.api.app import Services, make_metrics_runner, make_runner
 from edge_agent.engine.api_management import ApiManagement
 from edge_agent.engine.catalog import Catalog
-from edge_agent.engine.engine import Engine
+from edge_agent.engine.engine import Engine, wall_ms
+from edge_agent.engine.limits import Limits
+from edge_agent.engine.overrides import Overrides
+from edge_agent.engine.subjects import Subjects
 from edge_agent.events.feed import MqttPackage
 from edge_agent.events.lifecycle import Feeds
 from edge_agent.events.mqtt import MqttSource
@@ -38,13 +42,13 @@ from edge_agent.listening import (
     listen_for_metrics,
     stop_listening,
 )
-from edge_agent.model.errors import SettingsError
+from edge_agent.model.errors import BadRequest, SettingsError
 from edge_agent.model.names import SYSTEM_NAMESPACE
 from edge_agent.pool.pool import Pool
 from edge_agent.report import load_report, make_health, pool_counts
 from edge_agent.sandbox.process import ProcessFactory
 from edge_agent.senses import Senses
-from edge_agent.settings import Settings
+from edge_agent.settings import Server, Settings
 from edge_agent.store.store import Store
 from edge_agent.systemd import inherited_sockets
 from edge_agent.telemetry.log import ActivationLog
@@ -58,8 +62,11 @@ START_TIMEOUT_S = 10.0
 class Node:
     """One running agent; async context manager. `facts` is what --print-json says."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, *, wall_ms: Callable[[], int] = wall_ms
+    ) -> None:
         self._settings = settings
+        self._wall_ms = wall_ms
         self._tasks: list[asyncio.Task[None]] = []
         tls = settings.server.tls
         self._certificate = None if tls is None else Certificate(tls)
@@ -101,6 +108,9 @@ class Node:
             self._certificate.load()
         folder = Path.cwd() / settings.data_dir
         store = await stack.enter_async_context(Store(folder, settings.store))
+        overrides = Overrides(settings, store.overrides)
+        settings = self._settings = overrides.in_force
+        limits = Limits(settings.limits)
         for namespace, keys in read_keys(settings.keys_file).items():
             await store.subjects.adopt(namespace, keys)
         for namespace in (settings.namespace, SYSTEM_NAMESPACE):
@@ -108,27 +118,26 @@ class Node:
         factory = await stack.enter_async_context(_sandboxes(settings))
         pool = await self._start_pool(stack, store, factory)
         _follow_namespaces(store, factory, pool)
-        source, senses, engine, stream = self._make_engine(store, pool)
+        overrides.on_change = partial(_obey, limits, factory, pool)
+        source, senses, engine, stream = self._make_engine(store, pool, limits)
         stack.push_async_callback(engine.close)
         await stack.enter_async_context(self._background("mqtt", source.run()))
         for name, work in senses.work():
             await stack.enter_async_context(self._background(name, work))
+        probes = {
+            "delivery": engine.delivery.health,
+            "mqtt": source.health,
+            **senses.health(),
+        }
         services = Services(
             engine=engine,
             catalog=self._make_catalog(store, factory, engine),
             store=store,
             settings=settings,
-            health=make_health(
-                settings,
-                store,
-                factory,
-                pool,
-                {
-                    "delivery": engine.delivery.health,
-                    "mqtt": source.health,
-                    **senses.health(),
-                },
-            ),
+            limits=limits,
+            overrides=overrides,
+            subjects=_subjects(store, limits, settings),
+            health=make_health(settings, store, factory, pool, probes),
             stream=stream,
             load=lambda: load_report(pool, engine),
             in_flight=pool.in_flight,
@@ -169,7 +178,7 @@ class Node:
         return pool
 
     def _make_engine(
-        self, store: Store, pool: Pool
+        self, store: Store, pool: Pool, limits: Limits
     ) -> tuple[MqttSource, Senses, Engine, ActivationStream]:
         sink = NodeSink(store)
         source = make_mqtt_source(self._settings, store, sink)
@@ -186,8 +195,9 @@ class Node:
             ),
             stream=stream,
             log=ActivationLog(),
-            sequence_length=lambda: self._settings.limits.sequence_length,
+            limits=limits,
             results=NodeResults(source),
+            wall_ms=self._wall_ms,
         )
         sink.engine = engine
         pool.on_room = engine.room
@@ -199,7 +209,7 @@ class Node:
         return Catalog(
             store.entities,
             kinds=factory,
-            limits=self._settings.limits,
+            limits=engine.limits,
             builtins={name: b.action for name, b in engine.builtins.items()},
             check_rule=check_rule,
         )
@@ -217,6 +227,33 @@ class Node:
             self._tasks.remove(task)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+def _obey(
+    limits: Limits, factory: ProcessFactory, pool: Pool, changed: Settings
+) -> None:
+    """Settings were overridden: who has to do with them is told."""
+    limits.set_system(changed.limits)
+    if pool.response_limit != changed.limits.payload_bytes:
+        pool.response_limit = factory.response_limit = changed.limits.payload_bytes
+        pool.retire_all()
+    pool.set_memory_mb(changed.pool.memory_mb)
+
+
+def _subjects(store: Store, limits: Limits, settings: Settings) -> Subjects:
+    return Subjects(
+        store,
+        limits,
+        own=(settings.namespace, SYSTEM_NAMESPACE),
+        check_key=partial(_check_key, settings.server),
+    )
+
+
+def _check_key(server: Server, key: str) -> None:
+    try:
+        check_keys(server, [key])
+    except SettingsError as error:
+        raise BadRequest(str(error)) from error
 
 
 def _follow_namespaces(store: Store, factory: ProcessFactory, pool: Pool) -> None:

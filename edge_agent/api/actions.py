@@ -61,7 +61,7 @@ async def invoke(call: Call) -> Written:
     services, identity, name = call.services, call.identity, call.name
     if name.package is not None or name.namespace != identity.namespace:
         services.catalog.check_readable(identity, name)
-    asked = query.invoke_query(call.query, services.settings.limits.blocking_wait_ms)
+    asked = query.invoke_query(call.query, services.limits.system.blocking_wait_ms)
     began_s = time.monotonic()
     outcome = await services.engine.invoke(
         identity,

@@ -52,7 +52,7 @@ async def opaque(call: Call) -> bytes:
     Raises:
         TooLarge: see A56.
     """
-    limit = call.services.settings.limits.payload_bytes
+    limit = call.services.limits.system.payload_bytes
     length = call.request.content_length
     if length is not None and length > limit:
         raise TooLarge("Request", size=length, limit=limit)

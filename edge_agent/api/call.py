@@ -11,6 +11,9 @@ from aiohttp.web_request import BaseRequest
 
 from edge_agent.engine.catalog import Catalog
 from edge_agent.engine.engine import Engine
+from edge_agent.engine.limits import Limits
+from edge_agent.engine.overrides import Overrides
+from edge_agent.engine.subjects import Subjects
 from edge_agent.model.jobs import Identity
 from edge_agent.model.names import OWN_NAMESPACE, FullName, new_activation_id
 from edge_agent.settings import Settings
@@ -46,6 +49,9 @@ class Services:
     catalog: Catalog
     store: Store
     settings: Settings
+    limits: Limits
+    overrides: Overrides
+    subjects: Subjects
     health: Health
     stream: ActivationStream
     load: Callable[[], Mapping[str, Any]]

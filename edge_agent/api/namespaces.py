@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from edge_agent.api.answers import answer_json
 from edge_agent.api.call import Call
@@ -11,12 +12,15 @@ from edge_agent.model.errors import Forbidden
 from edge_agent.model.limits import SystemLimits
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Limits(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True
+):
     """The effective limits of a namespace: sizes in MB, times in ms."""
 
     invocations_per_minute: int
     concurrent_invocations: int
     fires_per_minute: int
+    allowed_kinds: tuple[str, ...] | UnsetType = UNSET
     min_action_memory: int
     max_action_memory: int
     min_action_logs: int
@@ -29,8 +33,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     max_action_instances: int
 
 
-def effective_limits(limits: SystemLimits) -> Limits:
+def effective_limits(
+    limits: SystemLimits, kinds: tuple[str, ...] | None = None
+) -> Limits:
     return Limits(
+        allowed_kinds=UNSET if kinds is None else kinds,
         invocations_per_minute=limits.invocations_per_minute,
         concurrent_invocations=limits.concurrent_invocations,
         fires_per_minute=limits.fires_per_minute,
@@ -54,4 +61,6 @@ async def list_all(call: Call) -> Written:
 async def limits(call: Call) -> Written:
     if call.namespace != call.identity.namespace:
         raise Forbidden(call.namespace)
-    return answer_json(call, effective_limits(call.services.settings.limits))
+    found = call.services.limits
+    kinds = found.own(call.namespace).allowed_kinds
+    return answer_json(call, effective_limits(found.of(call.namespace), kinds))

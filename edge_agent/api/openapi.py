@@ -37,12 +37,15 @@ from edge_agent.api.wire import (
 from edge_agent.api.written import Written
 from edge_agent.model.activations import ActivationRecord, ActivationSummary, Response
 from edge_agent.model.entities import Action
+from edge_agent.model.limits import NamespaceLimits
+from edge_agent.model.subjects import SubjectPatch, SubjectPut
 
 Schema = dict[str, Any]
 
 _SENT = (
     *(Action, ActionItem, TriggerAnswer, TriggerItem, RuleAnswer, RuleItem),
     *(PackageItem, ActivationRecord, ActivationSummary, Response, Limits),
+    *(SubjectPut, SubjectPatch, NamespaceLimits),
 )
 _STRING: Schema = {"type": "string"}
 _FLAG: Schema = {"type": "boolean"}
@@ -104,7 +107,7 @@ _MEDIA = {
 _QUERY: Schema = {
     **dict.fromkeys(("count", "code", "overwrite", "force", "docs"), _FLAG),
     **dict.fromkeys(("blocking", "result"), _FLAG),
-    **dict.fromkeys(("name", "state", "after", "reason"), _STRING),
+    **dict.fromkeys(("name", "state", "after", "reason", "namespace"), _STRING),
     **dict.fromkeys(("skip", "since", "upto"), _COUNT),
     "limit": {"type": "integer", "minimum": 0, "maximum": 200},
     "timeout": {"type": "integer", "minimum": 1, "maximum": 60_000},

@@ -14,6 +14,7 @@ _PUT = (*_ENTITY, 413, 415, 422, 503)
 _LIST = (400, 401, 403, 404, 406)
 _RUN = (*_PUT, 408, 429)
 _EVENTS = (400, 401, 404, 406, 503)
+_ADMIN = (400, 401, 403, 404, 406, 408, 409, 413, 415, 503)
 _NS = "/api/v1/namespaces/{namespace}"
 
 
@@ -73,6 +74,13 @@ def _packaged(operation: Operation) -> Operation:
     return operation._replace(
         path=path, summary=f"{operation.summary[:-1]} of a package."
     )
+
+
+def _admin(
+    method: str, path: str, summary: str, *query: str, body: str | None = None
+) -> Operation:
+    """What only the node's own key may ask for."""
+    return Operation(method, path, summary, {200: ""}, _ADMIN, query, body)
 
 
 _ACTIONS = (
@@ -241,5 +249,38 @@ OPERATIONS: tuple[Operation, ...] = (
         "Drop an event.",
         {204: "none"},
         (*_EVENTS, 409),
+    ),
+    _admin("GET", "/edge/v1/settings", "Settings that may be changed at run time."),
+    _admin("PUT", "/edge/v1/settings", "Override these alone.", body="object"),
+    _admin("PATCH", "/edge/v1/settings", "Override these as well.", body="object"),
+    _admin("DELETE", "/edge/v1/settings", "Take all overrides back."),
+    _admin("GET", "/edge/v1/subjects", "All subjects with their keys."),
+    _admin("GET", "/edge/v1/subjects/{name}", "Get a subject."),
+    _admin(
+        "PUT",
+        "/edge/v1/subjects/{name}",
+        "Make a subject, or give it namespaces.",
+        body="SubjectPut",
+    ),
+    _admin(
+        "PATCH",
+        "/edge/v1/subjects/{name}",
+        "Block a subject, or let it in again.",
+        body="SubjectPatch",
+    ),
+    _admin("DELETE", "/edge/v1/subjects/{name}", "Delete a subject.", "namespace"),
+    _admin("GET", "/edge/v1/limits/{namespace}", "A namespace's own limits."),
+    _admin(
+        "PUT",
+        "/edge/v1/limits/{namespace}",
+        "Give a namespace limits of its own.",
+        body="NamespaceLimits",
+    ),
+    Operation(
+        "DELETE",
+        "/edge/v1/limits/{namespace}",
+        "Take a namespace's own limits away.",
+        {204: "none"},
+        _ADMIN,
     ),
 )

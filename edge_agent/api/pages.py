@@ -25,4 +25,4 @@ def answer_page(
 
 def asked_page(call: Call, collection: str) -> query.Page:
     """The page that the query asks for; MalformedQuery as A60 says."""
-    return query.page(call.query, collection, call.services.settings.limits)
+    return query.page(call.query, collection, call.services.limits.system)

@@ -29,6 +29,8 @@ from edge_agent.api import (
     probes,
     rules,
     service,
+    settings,
+    subjects,
     triggers,
     web_actions,
 )
@@ -51,6 +53,8 @@ URI_MOST = 8192
 #: Longer paths are read anew: strangers must not fill the memory.
 REMEMBERED_MOST = 256
 _REST_METHODS = frozenset(("PUT", "GET", "DELETE", "POST", "HEAD", "PATCH"))
+#: In the order in which a 405 names them.
+_SERVED = ("GET", "PUT", "PATCH", "POST", "DELETE")
 _REST_ALLOW = "PUT, GET, DELETE, POST, HEAD, OPTIONS, PATCH"
 _NONE: Methods = {}
 #: In place of a package's name in the URL of a web action.
@@ -122,6 +126,13 @@ KEYED: Mapping[str, Methods] = {
     "/edge/v1/load": {"GET": edge.load},
     "/edge/v1/backup": {"GET": backup.download},
     "/edge/v1/activations/stream": {"GET": edge.stream},
+    "/edge/v1/settings": {
+        "GET": settings.get,
+        "PUT": settings.put,
+        "PATCH": settings.patch,
+        "DELETE": settings.delete,
+    },
+    "/edge/v1/subjects": {"GET": subjects.list_all},
     "/edge/v1/events": {
         "GET": events.list_all,
         "POST": events.replay_all,
@@ -138,8 +149,21 @@ WEB: Methods = dict.fromkeys(
 #: What `/api/NAMESPACE/…` is served with depends on the API.
 GATEWAY: Methods = dict.fromkeys(WEB, gateway.serve)
 
-#: `/edge/v1/events/ID`.
-EVENT: Methods = {"GET": events.get, "POST": events.replay, "DELETE": events.drop}
+#: `/edge/v1/COLLECTION/NAME`.
+NAMED: Mapping[str, Methods] = {
+    "events": {"GET": events.get, "POST": events.replay, "DELETE": events.drop},
+    "subjects": {
+        "GET": subjects.get,
+        "PUT": subjects.put,
+        "PATCH": subjects.patch,
+        "DELETE": subjects.delete,
+    },
+    "limits": {
+        "GET": subjects.get_limits,
+        "PUT": subjects.put_limits,
+        "DELETE": subjects.delete_limits,
+    },
+}
 
 
 class Target(NamedTuple):
@@ -197,8 +221,8 @@ def _read_path(path: str) -> Target:
             return _read_collection(namespace, collection, names)
         case ["api", "v1", "web", namespace, package, action, *_]:
             return _read_web(path, unquote(namespace), unquote(package), action)
-        case ["edge", "v1", "events", name]:
-            return Target(EVENT, rest=False, name=unquote(name))
+        case ["edge", "v1", collection, name] if collection in NAMED:
+            return Target(NAMED[collection], rest=False, name=unquote(name))
         case ["api", namespace, *_] if namespace not in ("", "v1"):
             return _read_gateway(path, unquote(namespace))
         case [*_]:
@@ -296,5 +320,5 @@ def _no_handler(target: Target, method: str) -> MethodNotAllowed | NoRoute:
         return NoRoute() if method in _REST_METHODS else MethodNotAllowed(_REST_ALLOW)
     if target.keyed and not target.methods:
         return NoRoute()
-    known = [known for known in ("GET", "POST", "DELETE") if known in target.methods]
+    known = [known for known in _SERVED if known in target.methods]
     return MethodNotAllowed(", ".join([*known, "OPTIONS"]))

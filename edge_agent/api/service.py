@@ -22,7 +22,7 @@ async def info(call: Call) -> Written:
         "description": "OpenWhisk",
         "support": _SUPPORT,
         "api_paths": ["/api/v1"],
-        "limits": system_limits(call.services.settings.limits),
+        "limits": system_limits(call.services.limits.system),
         "runtimes": manifest(call.services.catalog.kinds),
     }
     return answer_json(call, answer, cors=NO_CORS)

@@ -182,7 +182,7 @@ async def _invoke(
         action=name,
         payload=payload,
         blocking=True,
-        wait_ms=services.settings.limits.blocking_wait_ms,
+        wait_ms=services.limits.system.blocking_wait_ms,
         transaction_id=call.transaction_id,
     )
 

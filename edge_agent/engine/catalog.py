@@ -16,9 +16,9 @@ from edge_agent.engine.catalog_lookup import Lookup
 from edge_agent.engine.catalog_packages import Packages
 from edge_agent.engine.catalog_rules import CheckRule, Rules
 from edge_agent.engine.catalog_triggers import Triggers
+from edge_agent.engine.limits import Limits
 from edge_agent.model.entities import Action
 from edge_agent.model.jobs import Identity
-from edge_agent.model.limits import SystemLimits
 from edge_agent.model.names import FullName
 from edge_agent.store.entities import EntityStore
 
@@ -35,14 +35,13 @@ class Catalog:
         entities: EntityStore,
         *,
         kinds: Kinds,
-        limits: SystemLimits,
+        limits: Limits,
         builtins: Mapping[FullName, Action] | None = None,
         check_rule: CheckRule = lambda _: None,
         now_ms: Callable[[], int] = _wall_ms,
     ) -> None:
         lookup = Lookup(entities, builtins=builtins or {}, now_ms=now_ms)
         self.kinds = kinds
-        self.limits = limits
         self._lookup = lookup
         self.actions = Actions(entities, lookup, kinds=kinds, limits=limits)
         self.triggers = Triggers(entities, lookup, limits=limits)

@@ -27,6 +27,7 @@ from edge_agent.engine.catalog_sequences import (
     shown,
 )
 from edge_agent.engine.catalog_sizes import check_exec, check_key_values
+from edge_agent.engine.limits import Limits
 from edge_agent.model.entities import (
     FIRST_VERSION,
     Action,
@@ -142,7 +143,7 @@ class Actions:
         lookup: Lookup,
         *,
         kinds: Kinds,
-        limits: SystemLimits,
+        limits: Limits,
     ) -> None:
         self._entities = entities
         self._lookup = lookup
@@ -163,15 +164,17 @@ class Actions:
         exec_ = None
         if put.exec is not None:
             exec_ = decide_exec(put.exec, self._kinds, own=identity.namespace)
+            self._limits.check_kind(name.namespace, exec_.kind)
         self._check_sizes(put, exec_)
-        check_limits(put.limits, self._limits)
+        limits = self._limits.of(name.namespace)
+        check_limits(put.limits, limits)
         action = decide_action(
             self._lookup.to_put(Action, name, overwrite=overwrite),
             put,
             name=name,
             exec_=exec_,
             now_ms=self._lookup.next_ms(),
-            limits=self._limits,
+            limits=limits,
         )
         if exec_ is not None and exec_.components is not UNSET:
             self._check_sequence(identity, name, components_of(action))
@@ -225,12 +228,12 @@ class Actions:
                 raise BadRequest(COMPONENT_GONE) from error
             return action.full_name, components_of(action) or None
 
-        limit = self._limits.sequence_length
+        limit = self._limits.system.sequence_length
         check_sequence(name, components, expand=expand, limit=limit)
 
     def _check_sizes(self, put: ActionPut, exec_: Exec | None) -> None:
-        check_exec(exec_, limit=self._limits.code_bytes)
-        limit = self._limits.payload_bytes
+        check_exec(exec_, limit=self._limits.system.code_bytes)
+        limit = self._limits.system.payload_bytes
         check_key_values("parameters", put.parameters, limit=limit)
         check_key_values("annotations", put.annotations, limit=limit)
 

@@ -11,6 +11,7 @@ from edge_agent.engine.bindings import overlay
 from edge_agent.engine.catalog_bodies import PackagePut, read_package
 from edge_agent.engine.catalog_lookup import Lookup
 from edge_agent.engine.catalog_sizes import check_key_values
+from edge_agent.engine.limits import Limits
 from edge_agent.model.entities import (
     FIRST_VERSION,
     Action,
@@ -21,7 +22,6 @@ from edge_agent.model.entities import (
 )
 from edge_agent.model.errors import BadRequest, Conflict, NotFound
 from edge_agent.model.jobs import Identity
-from edge_agent.model.limits import SystemLimits
 from edge_agent.model.names import FullName
 from edge_agent.store.entities import EntityStore
 
@@ -70,7 +70,7 @@ class Packages:
     """The use cases."""
 
     def __init__(
-        self, entities: EntityStore, lookup: Lookup, *, limits: SystemLimits
+        self, entities: EntityStore, lookup: Lookup, *, limits: Limits
     ) -> None:
         self._entities = entities
         self._lookup = lookup
@@ -83,7 +83,7 @@ class Packages:
         if name.name == RESERVED:
             raise BadRequest(f"Package name '{RESERVED}' is reserved.")
         put = read_package(body, own=identity.namespace)
-        limit = self._limits.payload_bytes
+        limit = self._limits.system.payload_bytes
         check_key_values("parameters", put.parameters, limit=limit)
         check_key_values("annotations", put.annotations, limit=limit)
         existing = self._lookup.to_put(Package, name, overwrite=overwrite)

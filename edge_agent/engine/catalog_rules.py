@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from edge_agent.engine.catalog_bodies import RulePut, read_rule, read_status, reference
 from edge_agent.engine.catalog_lookup import Lookup
 from edge_agent.engine.catalog_sizes import check_key_values
+from edge_agent.engine.limits import Limits
 from edge_agent.engine.options import check_options
 from edge_agent.model.entities import (
     FIRST_VERSION,
@@ -19,7 +20,6 @@ from edge_agent.model.entities import (
 )
 from edge_agent.model.errors import BadRequest, NotFound
 from edge_agent.model.jobs import Identity
-from edge_agent.model.limits import SystemLimits
 from edge_agent.model.names import FullName
 from edge_agent.store.entities import EntityStore
 
@@ -68,7 +68,7 @@ class Rules:
         entities: EntityStore,
         lookup: Lookup,
         *,
-        limits: SystemLimits,
+        limits: Limits,
         check: CheckRule,
     ) -> None:
         self._entities = entities
@@ -81,7 +81,7 @@ class Rules:
     ) -> Rule:
         self._lookup.check_changeable(identity, name)
         put = read_rule(body, own=identity.namespace)
-        limit = self._limits.payload_bytes
+        limit = self._limits.system.payload_bytes
         check_key_values("annotations", put.annotations, limit=limit)
         existing = self._lookup.to_put(Rule, name, overwrite=overwrite)
         rule = decide_rule(existing, put, name=name, now_ms=self._lookup.next_ms())

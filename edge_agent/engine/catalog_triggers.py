@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from edge_agent.engine.catalog_bodies import TriggerPut, read_trigger
 from edge_agent.engine.catalog_lookup import Lookup
 from edge_agent.engine.catalog_sizes import check_key_values
+from edge_agent.engine.limits import Limits
 from edge_agent.engine.options import check_options
 from edge_agent.model.entities import FIRST_VERSION, Rule, Trigger, next_version
 from edge_agent.model.errors import BadRequest, IllegalName
 from edge_agent.model.jobs import Identity
-from edge_agent.model.limits import SystemLimits
 from edge_agent.model.names import FullName
 from edge_agent.store.entities import EntityStore
 
@@ -47,7 +47,7 @@ class Triggers:
     """The use cases. A trigger comes back with its rules, which the wire shows."""
 
     def __init__(
-        self, entities: EntityStore, lookup: Lookup, *, limits: SystemLimits
+        self, entities: EntityStore, lookup: Lookup, *, limits: Limits
     ) -> None:
         self._entities = entities
         self._lookup = lookup
@@ -58,7 +58,7 @@ class Triggers:
     ) -> tuple[Trigger, list[Rule]]:
         self._lookup.check_changeable(identity, name)
         put = read_trigger(body)
-        limit = self._limits.payload_bytes
+        limit = self._limits.system.payload_bytes
         check_key_values("parameters", put.parameters, limit=limit)
         check_key_values("annotations", put.annotations, limit=limit)
         existing = self._lookup.to_put(Trigger, name, overwrite=overwrite)

@@ -15,21 +15,21 @@ from typing import Protocol
 from msgspec import Raw
 
 from edge_agent.engine.backlog import Backlog
-from edge_agent.engine.bindings import WRONG_COLLECTION
 from edge_agent.engine.builtins import Builtin, BuiltinRunner
 from edge_agent.engine.compositions import Compositions
 from edge_agent.engine.delivery import Delivery
 from edge_agent.engine.endings import Endings, Results
-from edge_agent.engine.fire import Fire, Fired, fire_trigger
-from edge_agent.engine.options import OptionsOf
+from edge_agent.engine.firing import Asked, Firing
+from edge_agent.engine.limits import Limits
 from edge_agent.engine.resolve import Resolver, Runnable
 from edge_agent.engine.runs import Runs
+from edge_agent.engine.throttles import Throttles
 from edge_agent.engine.waiting import Accepted, Waiting
 from edge_agent.model.activations import ActivationRecord
-from edge_agent.model.entities import Rule, Trigger
-from edge_agent.model.errors import Conflict, NotFound, Unavailable
+from edge_agent.model.errors import TooManyInMinute, TooManyRequests, Unavailable
 from edge_agent.model.feeds import Reply
 from edge_agent.model.jobs import Finished, Form, Identity, Job
+from edge_agent.model.limits import SystemLimits
 from edge_agent.model.names import FullName, new_activation_id
 from edge_agent.store.dedup import Key
 from edge_agent.store.inbox import Accepted as AcceptedRow
@@ -38,8 +38,9 @@ from edge_agent.store.store import Store
 from edge_agent.telemetry.log import ActivationLog
 from edge_agent.telemetry.stream import ActivationStream, EventStream
 
-#: How many actions a sequence may come to, unless settings say otherwise (D19).
-SEQUENCE_LENGTH = 50
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class JobPool(Protocol):
@@ -63,33 +64,42 @@ class Engine:
         stream: ActivationStream,
         log: ActivationLog,
         results: Results | None = None,
-        sequence_length: Callable[[], int] = lambda: SEQUENCE_LENGTH,
-        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        limits: Limits | None = None,
+        wall_ms: Callable[[], int] = wall_ms,
     ) -> None:
         self.builtins = builtins
+        self.limits = limits or Limits(SystemLimits())
         self._store = store
         self._pool = pool
-        self._stream = stream
         self._log = log
         self._wall_ms = wall_ms
         self._builtin_runner = BuiltinRunner(builtins)
         actions = {name: builtin.action for name, builtin in builtins.items()}
         self._resolve = Resolver(store.entities, actions)
-        self._options_of = OptionsOf()
         self.events = EventStream()
         self._endings = Endings(
-            store,
-            stream=stream,
-            events=self.events,
-            log=log,
-            results=results,
+            store, stream=stream, events=self.events, log=log, results=results
         )
         self.metrics = self._endings.metrics
         self._compositions = Compositions(
             submit=self.submit,
             resolve=self._resolve,
             end=self._endings.finish,
-            limit=sequence_length,
+            limit=lambda: self.limits.system.sequence_length,
+            wall_ms=wall_ms,
+        )
+        self.throttles = Throttles(
+            self.limits,
+            store.inbox.by_namespace,
+            wall_ms=wall_ms,
+            on_refusal=self._refused,
+        )
+        self._firing = Firing(
+            store,
+            resolve=self._resolve,
+            throttles=self.throttles,
+            stream=stream,
+            deliver=self._deliver,
             wall_ms=wall_ms,
         )
         runs = Runs(
@@ -97,6 +107,7 @@ class Engine:
             submit=self.submit,
             resolve=self._resolve,
             endings=self._endings,
+            limits=self.limits,
             wall_ms=wall_ms,
         )
         self.delivery = Delivery(
@@ -142,10 +153,11 @@ class Engine:
 
         Raises:
             NotFound, Conflict, Forbidden, BadRequest: as Resolver and Runnable say.
-            Unavailable: nothing was accepted.
+            Unavailable, TooManyRequests: nothing was accepted.
         """
         if self._stopping:
             raise Unavailable("stopping")
+        self.throttles.invoke(identity.namespace)
         runnable = self._resolve(identity, action)
         arguments = runnable.arguments(payload)
         if self._store.crowded:
@@ -188,10 +200,12 @@ class Engine:
 
         The future is done, with the activation id, when the work is on disk.
 
-        Raises: as `invoke` does.
+        Raises: as `invoke` does; what is too many waits at its source.
         """
         if self._stopping:
             raise Unavailable("stopping")
+        self.throttles.check_room(identity.namespace, fire=False)
+        self.throttles.count(identity.namespace, invocations=1)
         runnable = self._resolve(identity, action)
         row = AcceptedRow(
             activation_id=new_activation_id(),
@@ -246,75 +260,32 @@ class Engine:
         transaction_id: str,
         key: Key | None = None,
         reply: Reply | None = None,
+        patient: bool = False,
     ) -> asyncio.Future[str | None]:
         """Fire a trigger; the future is done when all it starts is on disk.
 
         Its value is the trigger's activation id, None when no rule is active (A35).
-        With a `key` the event is seen from then on; the results go to `reply`.
+        With a `key` the event is seen from then on; the results go to `reply`. A
+        `patient` one, a feed's, waits at its source where an HTTP caller is refused.
 
         Raises:
-            NotFound, Conflict: there is no such trigger. Unavailable: nothing was kept.
+            NotFound, Conflict: there is no such trigger. Unavailable, TooManyRequests:
+                nothing was kept.
         """
         if self._stopping:
             raise Unavailable("stopping")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[str | None] = loop.create_future()
-        entity = self._trigger(trigger)
-        rules = self._store.entities.rules_of(trigger)
-        if not any(rule.active for rule in rules):
-            answer.set_result(None)
-            return answer
-        fired = fire_trigger(
-            Fire(
+        return self._firing(
+            Asked(
                 identity=identity,
-                trigger=entity,
+                trigger=trigger,
                 payload=payload,
                 headers=headers,
                 transaction_id=transaction_id,
-                now_ms=self._wall_ms(),
+                key=key,
                 reply=reply,
-            ),
-            rules,
-            lambda rule, arguments: self._prepare(identity, rule, arguments),
-            self._options_of,
+                patient=patient,
+            )
         )
-        self._keep_fire(fired, answer, key)
-        return answer
-
-    def _trigger(self, name: FullName) -> Trigger:
-        entity = self._store.entities.find(name)
-        if entity is None:
-            raise NotFound
-        if not isinstance(entity, Trigger):
-            raise Conflict(WRONG_COLLECTION)
-        return entity
-
-    def _prepare(
-        self, identity: Identity, rule: Rule, arguments: bytes
-    ) -> tuple[str, bytes]:
-        runnable = self._resolve(identity, rule.action.full_name)
-        return runnable.action.version, runnable.arguments(arguments)
-
-    def _keep_fire(
-        self, fired: Fired, answer: asyncio.Future[str | None], key: Key | None
-    ) -> None:
-        rows, done = self._store.inbox.accept(
-            fired.accepted, fired=fired.record, key=key
-        )
-
-        def kept(done: asyncio.Future[None]) -> None:
-            error = done.exception()
-            if error is None:
-                self._deliver(rows)
-                self._stream.publish(fired.record)
-            if answer.done():
-                return
-            if error is None:
-                answer.set_result(fired.record.activation_id)
-            else:
-                answer.set_exception(error)
-
-        done.add_done_callback(kept)
 
     # -- accepted work ----------------------------------------------------------
 
@@ -345,6 +316,9 @@ class Engine:
     def tell(self, event: str, accepted: AcceptedRow) -> None:
         """Tell who watches what was done to an accepted event."""
         self._endings.tell(event, accepted, self._wall_ms())
+
+    def _refused(self, namespace: str, error: TooManyRequests) -> None:
+        self.metrics.refused(namespace, rate=isinstance(error, TooManyInMinute))
 
     def _deliver(self, rows: list[InboxRow]) -> None:
         for row in rows:

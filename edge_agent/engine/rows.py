@@ -19,6 +19,7 @@ from edge_agent.model.names import FullName
 from edge_agent.store.inbox import InboxRow
 
 ACTION_GONE = "Action could not be found or may have been deleted."  # C19
+SHUT_OUT = "The action was not invoked due to a blacklisted namespace."  # C20
 #: So much of an attempt's error is kept.
 ERROR_CHARACTERS = 1_000
 

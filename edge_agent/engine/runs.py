@@ -13,9 +13,11 @@ from collections.abc import Callable
 from edge_agent.engine import retry
 from edge_agent.engine.delivery import Again, Ended
 from edge_agent.engine.endings import Endings
+from edge_agent.engine.limits import Limits
 from edge_agent.engine.resolve import Resolver
 from edge_agent.engine.rows import (
     ACTION_GONE,
+    SHUT_OUT,
     annotated,
     attempt_of,
     ending_of,
@@ -46,6 +48,7 @@ class Runs:
         submit: Submit,
         resolve: Resolver,
         endings: Endings,
+        limits: Limits,
         wall_ms: Callable[[], int],
         dice: Callable[[], float] = random.random,
     ) -> None:
@@ -53,6 +56,7 @@ class Runs:
         self._submit = submit
         self._resolve = resolve
         self._endings = endings
+        self._limits = limits
         self._wall_ms = wall_ms
         self._dice = dice
 
@@ -70,23 +74,27 @@ class Runs:
             if reason is not None:
                 return self._bury_unrun(row, reason, now_ms)
         job = self._job(row, now_ms)
-        if job is None:
+        if isinstance(job, str):
             status = Status.APPLICATION_ERROR
-            record = unrun_record(row, status, ACTION_GONE, now_ms=now_ms)
+            record = unrun_record(row, status, job, now_ms=now_ms)
             self._endings.settle(annotated(record, row, row.attempts), row)
             return None
         return self._run(row, job, now_ms)
 
-    def _job(self, row: InboxRow, now_ms: int) -> Job | None:
-        """None when the action, or the namespace, is gone (C19)."""
+    def _job(self, row: InboxRow, now_ms: int) -> Job | str:
+        """Why there is none: the action, or the namespace, is gone or shut (C19)."""
         accepted = row.accepted
-        identity = self._store.subjects.by_namespace(accepted.namespace)
+        namespace = accepted.namespace
+        subjects = self._store.subjects
+        if subjects.is_blocked(namespace) or self._limits.is_shut(namespace):
+            return SHUT_OUT
+        identity = subjects.by_namespace(namespace)
         try:
             if identity is None:
                 raise NotFound
             runnable = self._resolve(identity, FullName.parse(accepted.action, own="_"))
         except RequestError:
-            return None
+            return ACTION_GONE
         return job_of(row, runnable, identity, now_ms)
 
     def _run(self, row: InboxRow, job: Job, now_ms: int) -> asyncio.Future[Ended]:

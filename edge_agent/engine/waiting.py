@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Raw
 
+from edge_agent.engine.throttles import Throttles
 from edge_agent.model.activations import ActivationRecord
 from edge_agent.model.jobs import Finished, Job
 from edge_agent.store.inbox import Accepted as AcceptedRow
@@ -22,6 +23,9 @@ class Accepted(msgspec.Struct, frozen=True):
 
 class Keeper(Protocol):
     """What a wait needs of the engine."""
+
+    @property
+    def throttles(self) -> Throttles: ...
 
     def submit(self, job: Job) -> asyncio.Future[Finished]: ...
 
@@ -48,11 +52,14 @@ class Waiting:
         self._row: InboxRow | None = None
         self._kept: asyncio.Future[None] | None = None
         self._record: ActivationRecord | None = None
+        self._counted = False
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
 
     async def wait(self, wait_ms: int) -> Accepted | ActivationRecord:
         running = self._engine.submit(self._job)
+        self._engine.throttles.enter(self._job.identity.namespace)
+        self._counted = True
         running.add_done_callback(self._ended)
         timer = self._loop.call_later(wait_ms / 1000, self._give_up)
         try:
@@ -74,6 +81,7 @@ class Waiting:
         if not running.cancelled():
             finished = running.result()
             self._record = self._engine.finish(self._job, finished, row=row)
+        self._leave()
         if self._row is not None:
             self._engine.release(self._row)
         self._give_up()
@@ -81,6 +89,12 @@ class Waiting:
     def _give_up(self) -> None:
         if not self._over.done():
             self._over.set_result(None)
+
+    def _leave(self) -> None:
+        """In flight no more, or from now on as a row of the inbox."""
+        if self._counted:
+            self._counted = False
+            self._engine.throttles.leave(self._job.identity.namespace)
 
     async def _keep(self) -> None:
         job = self._job
@@ -94,4 +108,5 @@ class Waiting:
             transaction_id=job.transaction_id,
         )
         self._row, self._kept = self._engine.keep(accepted)
+        self._leave()
         await asyncio.shield(self._kept)

@@ -21,6 +21,8 @@ EdgeWhiskError
 │   ├── BodyTooLarge           400, contract A7
 │   ├── UnsupportedMediaType   415
 │   └── TooManyRequests        429
+│       ├── TooManyInMinute    429, contract A57
+│       └── TooManyInFlight    429, contract A57a
 ├── Unavailable                503: we cannot take it now, nothing was accepted
 └── BuiltinError               a built-in action's application error
 
@@ -99,14 +101,15 @@ class Denied(RequestError):
 
 
 class Forbidden(RequestError):
-    """A52: names what may not be reached."""
+    """A52: names what may not be reached; A52a: a kind that may not be used."""
 
     status = 403
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, kind: str | None = None) -> None:
         listed = "', '".join(names)
+        what = f"'{listed}'" if kind is None else f"actions of kind '{kind}'"
         super().__init__(
-            f"The supplied authentication is not authorized to access '{listed}'."
+            f"The supplied authentication is not authorized to access {what}."
         )
 
 
@@ -221,6 +224,26 @@ class UnsupportedMediaType(RequestError):
 
 class TooManyRequests(RequestError):
     status = 429
+
+
+class TooManyInMinute(TooManyRequests):
+    """A57: the count has this one in it."""
+
+    def __init__(self, count: int, allowed: int) -> None:
+        super().__init__(
+            "Too many requests in the last minute "
+            f"(count: {count}, allowed: {allowed})."
+        )
+
+
+class TooManyInFlight(TooManyRequests):
+    """A57a: the count is of those before this one."""
+
+    def __init__(self, count: int, allowed: int) -> None:
+        super().__init__(
+            "Too many concurrent requests in flight "
+            f"(count: {count}, allowed: {allowed})."
+        )
 
 
 class Unavailable(EdgeWhiskError):

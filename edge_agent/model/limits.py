@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
+from msgspec.structs import replace
 
 MEBIBYTE = 1 << 20
 
@@ -16,10 +17,24 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     standard: int
     greatest: int
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.least <= self.standard <= self.greatest:
+            raise ValueError("expected 0 <= least <= standard <= greatest")
+
     def __contains__(self, value: int) -> bool:
         return self.least <= value <= self.greatest
 
+    def narrowed(self, least: int | None, greatest: int | None) -> Bounds:
+        """Within these: what is asked for beyond them is cut off (D27)."""
+        top = self.greatest if greatest is None else min(greatest, self.greatest)
+        low = self.least if least is None else max(least, self.least)
+        low = min(low, top)
+        return Bounds(
+            least=low, standard=min(max(self.standard, low), top), greatest=top
+        )
 
+
+Natural = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -39,6 +54,55 @@ class SystemLimits(
     list_greatest: Positive = 200
     blocking_wait_ms: Positive = 60_000
     #: A lean node has one tenant: these do not throttle it (upstream: 60, 60, 30).
-    invocations_per_minute: Positive = 100_000_000
-    fires_per_minute: Positive = 100_000_000
-    concurrent_invocations: Positive = 1_000_000
+    invocations_per_minute: Natural = 100_000_000
+    fires_per_minute: Natural = 100_000_000
+    concurrent_invocations: Natural = 1_000_000
+
+
+class NamespaceLimits(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+):
+    """What one namespace may, where that is not what all may (A49, D27).
+
+    Memory and logs in MB, times in ms; `allowed_kinds` None is all of them.
+    """
+
+    invocations_per_minute: Natural | None = None
+    fires_per_minute: Natural | None = None
+    concurrent_invocations: Natural | None = None
+    allowed_kinds: tuple[str, ...] | None = None
+    min_action_memory: Natural | None = None
+    max_action_memory: Natural | None = None
+    min_action_timeout: Natural | None = None
+    max_action_timeout: Natural | None = None
+    min_action_logs: Natural | None = None
+    max_action_logs: Natural | None = None
+
+    def laid_over(self, system: SystemLimits) -> SystemLimits:
+        """The limits in force for the namespace."""
+        return replace(
+            system,
+            timeout_ms=system.timeout_ms.narrowed(
+                self.min_action_timeout, self.max_action_timeout
+            ),
+            memory_mb=system.memory_mb.narrowed(
+                self.min_action_memory, self.max_action_memory
+            ),
+            logs_mb=system.logs_mb.narrowed(self.min_action_logs, self.max_action_logs),
+            invocations_per_minute=_or(
+                self.invocations_per_minute, system.invocations_per_minute
+            ),
+            fires_per_minute=_or(self.fires_per_minute, system.fires_per_minute),
+            concurrent_invocations=_or(
+                self.concurrent_invocations, system.concurrent_invocations
+            ),
+        )
+
+
+def _or(own: int | None, system: int) -> int:
+    return system if own is None else own

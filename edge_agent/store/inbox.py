@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -90,7 +91,11 @@ _SELECT = (
 
 
 class Inbox:
-    """Owns the rows. `depth` and `size_bytes` count what is accepted and not done."""
+    """Owns the rows. `depth` and `size_bytes` count what is accepted and not done.
+
+    `by_namespace` counts the same, but for what an earlier life of the agent left: to
+    know whose that is, all of it would have to be read.
+    """
 
     def __init__(
         self,
@@ -106,14 +111,17 @@ class Inbox:
         self._dedup = dedup
         self._settings = settings
         self._seq = 0
+        self._earlier = 0
         self.depth = 0
         self.size_bytes = 0
+        self.by_namespace: Counter[str] = Counter()
 
     def load(self, connection: sqlite3.Connection) -> None:
         self._seq, self.depth, self.size_bytes = connection.execute(
             "SELECT coalesce(max(seq), 0), count(*), coalesce(sum(length(doc)), 0) "
             "FROM inbox"
         ).fetchone()
+        self._earlier = self._seq
 
     @property
     def last_seq(self) -> int:
@@ -169,7 +177,9 @@ class Inbox:
         self._seq += len(rows)
         self.depth += len(rows)
         self.size_bytes += size
-        future.add_done_callback(lambda done: self._settle(done, len(docs), size))
+        for one in accepted:
+            self.by_namespace[one.namespace] += 1
+        future.add_done_callback(lambda done: self._settle(done, accepted, size))
         return rows, future
 
     def finish(self, row: InboxRow, batch: Batch) -> None:
@@ -179,6 +189,8 @@ class Inbox:
             batch.delete("attempt", row.seq)
         self.depth -= 1
         self.size_bytes -= row.size_bytes
+        if row.seq > self._earlier:
+            self.by_namespace[row.accepted.namespace] -= 1
 
     def attempted(
         self, row: InboxRow, attempts: Sequence[Attempt], *, due_ms: int
@@ -303,10 +315,13 @@ class Inbox:
         if self._writer.pending_bytes + size > settings.pending_bytes:
             raise Unavailable("the disk is too slow")
 
-    def _settle(self, done: asyncio.Future[None], rows: int, size: int) -> None:
+    def _settle(
+        self, done: asyncio.Future[None], accepted: Sequence[Accepted], size: int
+    ) -> None:
         if done.exception() is not None:
-            self.depth -= rows
+            self.depth -= len(accepted)
             self.size_bytes -= size
+            self.by_namespace.subtract(one.namespace for one in accepted)
 
 
 def _table_row(row: InboxRow, doc: bytes) -> Row:

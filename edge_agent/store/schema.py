@@ -63,6 +63,13 @@ MIGRATIONS = (
     """
     ALTER TABLE activation ADD COLUMN bound TEXT;
     """,
+    """
+    CREATE TABLE blocked (subject TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE override (key TEXT PRIMARY KEY, doc BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE namespace_limits (
+        namespace TEXT PRIMARY KEY, doc BLOB NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -21,6 +21,7 @@ from edge_agent.store.dedup import Dedup
 from edge_agent.store.entities import EntityStore
 from edge_agent.store.inbox import Inbox
 from edge_agent.store.inflight import Inflight
+from edge_agent.store.overrides import OverrideStore
 from edge_agent.store.reader import Reader
 from edge_agent.store.schema import connect, prepare
 from edge_agent.store.sources import SourceStore
@@ -51,6 +52,7 @@ class Store:
     subjects: SubjectStore
     sources: SourceStore
     apis: ApiStore
+    overrides: OverrideStore
 
     def __init__(self, folder: Path, settings: StoreSettings) -> None:
         self._folder = folder
@@ -122,6 +124,7 @@ class Store:
         self.subjects = SubjectStore(self.writer, files.node_key)
         self.sources = SourceStore(self.writer, self._reader)
         self.apis = ApiStore(self.writer)
+        self.overrides = OverrideStore(self.writer)
 
     def _load(self, connection: sqlite3.Connection) -> None:
         count_deaths(connection, self.inflight)
@@ -135,6 +138,7 @@ class Store:
             self.subjects,
             self.sources,
             self.apis,
+            self.overrides,
         ):
             part.load(connection)
 

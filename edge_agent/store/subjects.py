@@ -43,8 +43,11 @@ class SubjectStore:
         self._node_key = node_key
         self._by_hash: dict[bytes, tuple[Identity, bytes]] = {}
         self._by_namespace: dict[str, Identity] = {}
+        self._blocked: set[str] = set()
 
     def load(self, connection: sqlite3.Connection) -> None:
+        blocked = connection.execute("SELECT subject FROM blocked")
+        self._blocked = {subject for (subject,) in blocked}
         for row in connection.execute(
             "SELECT uuid, subject, namespace, key_cipher FROM subject"
         ):
@@ -58,15 +61,45 @@ class SubjectStore:
             )
 
     def by_key(self, auth: bytes) -> Identity | None:
-        """Who has the credentials `uuid:key`."""
+        """Who has the credentials `uuid:key`; nobody who is blocked (F3)."""
         known = self._by_hash.get(hashlib.sha256(auth).digest())
         if known is None:
             return None
         identity, right = known
+        if identity.subject in self._blocked:
+            return None
         return identity if hmac.compare_digest(right, auth) else None
 
     def by_namespace(self, namespace: str) -> Identity | None:
+        """Whose it is; nobody's whose subject is blocked."""
+        identity = self._by_namespace.get(namespace)
+        if identity is None or identity.subject in self._blocked:
+            return None
+        return identity
+
+    def is_blocked(self, namespace: str) -> bool:
+        identity = self._by_namespace.get(namespace)
+        return identity is not None and identity.subject in self._blocked
+
+    def owner_of(self, namespace: str) -> Identity | None:
+        """Whose it is, blocked or not."""
         return self._by_namespace.get(namespace)
+
+    def has_uuid(self, uid: str) -> bool:
+        return any(identity.uuid == uid for identity in self._by_namespace.values())
+
+    def of_subject(self, subject: str) -> list[Identity]:
+        """A subject in each of its namespaces, by name, blocked or not."""
+        found = [i for i in self._by_namespace.values() if i.subject == subject]
+        return sorted(found, key=lambda identity: identity.namespace)
+
+    @property
+    def subjects(self) -> list[str]:
+        return sorted({identity.subject for identity in self._by_namespace.values()})
+
+    @property
+    def blocked(self) -> frozenset[str]:
+        return frozenset(self._blocked)
 
     @property
     def keys(self) -> list[str]:
@@ -81,12 +114,7 @@ class SubjectStore:
         known = self._by_namespace.get(namespace)
         if known is not None:
             return known
-        identity = Identity(
-            subject=namespace,
-            namespace=namespace,
-            uuid=str(uuid.uuid4()),
-            key="".join(secrets.choice(_ALPHABET) for _ in range(KEY_LENGTH)),
-        )
+        identity = new_identity(namespace, namespace)
         await self.put(identity)
         return identity
 
@@ -123,6 +151,31 @@ class SubjectStore:
         )
         self._know(identity)
 
+    async def remove(self, identity: Identity) -> None:
+        """Forget a subject's namespace with all keys of it; entities stay."""
+        namespace = identity.namespace
+        await self._writer.execute(
+            ("DELETE FROM subject WHERE namespace=?", (namespace,))
+        )
+        self._by_namespace.pop(namespace, None)
+        for digest, (known, _) in list(self._by_hash.items()):
+            if known.namespace == namespace:
+                del self._by_hash[digest]
+        self.on_change()
+
+    async def block(self, subject: str, *, blocked: bool) -> None:
+        """Let nobody in with a key of the subject's; or let them in again."""
+        sql = (
+            "INSERT OR IGNORE INTO blocked VALUES (?)"
+            if blocked
+            else "DELETE FROM blocked WHERE subject=?"
+        )
+        await self._writer.execute((sql, (subject,)))
+        if blocked:
+            self._blocked.add(subject)
+        else:
+            self._blocked.discard(subject)
+
     def _know(self, identity: Identity) -> None:
         before = self._by_namespace.get(identity.namespace)
         if before is not None:
@@ -130,6 +183,16 @@ class SubjectStore:
         self._by_namespace[identity.namespace] = identity
         self._by_hash[_digest(identity)] = identity, identity.auth.encode()
         self.on_change()
+
+
+def new_identity(subject: str, namespace: str) -> Identity:
+    """With a key that nobody has."""
+    return Identity(
+        subject=subject,
+        namespace=namespace,
+        uuid=str(uuid.uuid4()),
+        key="".join(secrets.choice(_ALPHABET) for _ in range(KEY_LENGTH)),
+    )
 
 
 def _digest(identity: Identity) -> bytes:

@@ -19,6 +19,9 @@ from edge_agent.api.app import Services, make_runner
 from edge_agent.engine.builtins import Builtin
 from edge_agent.engine.catalog import Catalog
 from edge_agent.engine.engine import Engine
+from edge_agent.engine.limits import Limits
+from edge_agent.engine.overrides import Overrides
+from edge_agent.engine.subjects import Subjects
 from edge_agent.model.jobs import Identity
 from edge_agent.model.names import SYSTEM_NAMESPACE, FullName
 from edge_agent.pool.pool import Pool
@@ -147,18 +150,27 @@ async def _serving(home: Path, settings: Settings) -> AsyncIterator[Server]:
         stack.callback(running.cancel)
         await pool.running()
         stream = ActivationStream()
+        overrides = Overrides(settings, store.overrides)
+        limits = Limits(overrides.in_force.limits)
+
+        def obey(changed: Settings) -> None:
+            limits.set_system(changed.limits)
+            pool.response_limit = changed.limits.payload_bytes
+
+        overrides.on_change = obey
         engine = Engine(
             store=store,
             pool=pool,
             builtins=BUILTINS,
             stream=stream,
             log=ActivationLog(),
+            limits=limits,
         )
         pool.on_room = engine.room
         catalog = Catalog(
             store.entities,
             kinds=factory,
-            limits=settings.limits,
+            limits=limits,
             builtins={name: builtin.action for name, builtin in BUILTINS.items()},
         )
         services = Services(
@@ -166,6 +178,9 @@ async def _serving(home: Path, settings: Settings) -> AsyncIterator[Server]:
             catalog=catalog,
             store=store,
             settings=settings,
+            limits=limits,
+            overrides=overrides,
+            subjects=Subjects(store, limits, own=("guest", SYSTEM_NAMESPACE)),
             health=Health({"name": "test"}),
             stream=stream,
             load=lambda: {"slots": 2, "free_slots": pool.free_slots()},

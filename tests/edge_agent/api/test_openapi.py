@@ -31,7 +31,7 @@ TABLES = (
     *router.OPEN.values(),
     *router.KEYED.values(),
     *router.ROUTES.values(),
-    router.EVENT,
+    *router.NAMED.values(),
     router.WEB,
     router.GATEWAY,
 )

@@ -65,11 +65,12 @@ class House:
         self.store = store
         self.pool = pool
         self.identity = identity
+        self.stream = ActivationStream()
         self.engine = Engine(
             store=store,
             pool=pool,
             builtins={},
-            stream=ActivationStream(),
+            stream=self.stream,
             log=ActivationLog(),
         )
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from edge_agent.engine.engine import Engine
+from edge_agent.engine.limits import Limits
 from edge_agent.engine.waiting import Accepted
 from edge_agent.model.activations import (
     ActivationRecord,
@@ -32,6 +33,7 @@ from edge_agent.model.activations import (
 from edge_agent.model.entities import Action, ActionLimits, Exec, KeyValue
 from edge_agent.model.errors import Unavailable
 from edge_agent.model.jobs import Finished, Identity, Job
+from edge_agent.model.limits import SystemLimits
 from edge_agent.model.names import FullName
 from edge_agent.settings import Store as StoreSettings
 from edge_agent.store.store import Store
@@ -89,7 +91,7 @@ class Stage:
             builtins={},
             stream=ActivationStream(),
             log=ActivationLog(),
-            sequence_length=lambda: limit,
+            limits=Limits(SystemLimits(sequence_length=limit)),
         )
 
     async def put(

@@ -250,6 +250,6 @@ async def test_a_fire_that_cannot_be_kept_starts_nothing(
 async def test_finished_activations_reach_the_live_stream(house: Any) -> None:
     await house.put_action()
     house.pool.automatic = True
-    with house.engine._stream.subscribe("guest") as subscriber:
+    with house.stream.subscribe("guest") as subscriber:
         record = await invoke(house, blocking=True)
         assert await subscriber.take() == [record]
