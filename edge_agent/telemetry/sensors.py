@@ -26,6 +26,15 @@ SINCE_START = 16
 _FIRMWARE = "devices/platform/soc/soc:firmware/get_throttled"
 
 
+def cpu_s(proc: Path = Path("/proc")) -> float | None:
+    """Seconds that all cores together have worked since the machine was started."""
+    text = _text(proc / "stat")
+    if text is None:
+        return None
+    user, nice, system, _idle, _waiting, irq, soft_irq = map(int, text.split()[1:8])
+    return (user + nice + system + irq + soft_irq) / os.sysconf("SC_CLK_TCK")
+
+
 class Sensors:
     """`folder` is the one whose disk counts; `sys` and `proc` are the kernel's."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_agent.telemetry.sensors import Sensors
+from edge_agent.telemetry.sensors import Sensors, cpu_s
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,3 +72,10 @@ def test_a_zone_that_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:
 
 def test_this_machine_can_be_read(tmp_path: Path) -> None:
     assert Sensors(tmp_path).read()["memory"]["total_bytes"] > 0
+
+
+def test_the_work_of_all_cores_is_added_up(tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("cpu  100 20 30 9999 9999 4 6 1 0 0\ncpu0 1 1 1\n")
+
+    assert cpu_s(tmp_path) == 1.6
+    assert cpu_s(tmp_path / "none") is None
