@@ -18,6 +18,7 @@ from edge_agent.settings import Settings
 from edge_agent.store.store import Store
 from edge_agent.telemetry.health import Health, Probe
 from edge_agent.telemetry.node_metrics import PoolCounts
+from edge_agent.telemetry.sensors import cpu_s
 
 
 def load_report(pool: Pool, engine: Engine) -> dict[str, Any]:
@@ -28,6 +29,8 @@ def load_report(pool: Pool, engine: Engine) -> dict[str, Any]:
         "running": view.active,
         "queue": view.queued,
         "inbox": engine.waiting,
+        "cpu_s": cpu_s(),
+        "cores": os.cpu_count(),
     }
 
 
