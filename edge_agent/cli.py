@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_agent import __version__
+from edge_agent.allocator import set_up_allocator
 from edge_agent.app import Node
 from edge_agent.model.errors import SettingsError
 from edge_agent.sandbox.probe import probe_kernel
@@ -89,6 +90,7 @@ def _run(options: argparse.Namespace) -> int:
         server={"host": options.host, "port": options.port},
     )
     set_up_logging(settings.logging.level)
+    set_up_allocator()
     _install_loop()
     return asyncio.run(_serve(settings, print_json=options.print_json))
 

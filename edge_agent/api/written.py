@@ -39,7 +39,7 @@ class Written(web.StreamResponse):
     def __init__(
         self,
         status: int,
-        body: bytes = b"",
+        body: bytes | memoryview = b"",
         *,
         fixed: Lines = (),
         lines: Lines = (),
@@ -62,12 +62,11 @@ class Written(web.StreamResponse):
             raise ConnectionResetError("the caller has gone")
         now = f"Date: {_date(int(time.time()))}\r\n{_connection(request)}\r\n"
         head = (self._head + now).encode()
-        body = b"" if request.method == "HEAD" else self._text + data
+        body = b"" if request.method == "HEAD" else self._text
         if len(body) <= _COPIED_BYTES:
-            request.transport.write(head + body)
+            request.transport.write(b"".join((head, body, data)))
         else:
-            request.transport.write(head)
-            request.transport.write(body)
+            request.transport.writelines((head, body, data))
         # Whoever does not read their answers gets no further ones.
         await request.writer.drain()
 
@@ -79,7 +78,7 @@ def _start(status: int, fixed: Lines) -> str:
     return f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n{lines}"
 
 
-def _length(body: bytes) -> str:
+def _length(body: bytes | memoryview) -> str:
     return f"Content-Length: {len(body)}\r\n"
 
 

@@ -59,7 +59,7 @@ class Cause(StrEnum):
 class Answer(msgspec.Struct, frozen=True):
     """The runtime answered: `body` is JSON text; `ok` is its 2xx."""
 
-    body: bytes
+    body: bytes | memoryview
     ok: bool = True
 
 
@@ -92,7 +92,7 @@ class Response(Wire, frozen=True, kw_only=True):
         return Status(_STATUS_TEXT.index(self.status))
 
 
-def success(result: bytes, *, size: int | UnsetType = UNSET) -> Response:
+def success(result: bytes | memoryview, *, size: int | UnsetType = UNSET) -> Response:
     return Response(status=_STATUS_TEXT[0], success=True, result=Raw(result), size=size)
 
 
@@ -119,7 +119,7 @@ def read_init(said: Said, *, timeout_ms: int, response_limit: int) -> Response |
         case Answer(body=body):
             error: Raw | str | None = _error_field(body)
             if error is None:
-                text = body.decode(errors="replace")
+                text = str(body, errors="replace")
                 error = f"The action failed during initialization: {text}"
             return failure(developer, error, size=len(body))
         case Gone(cause=Cause.TIMED_OUT):
@@ -178,9 +178,9 @@ def _read_failure(said: Said, *, timeout_ms: int, response_limit: int) -> Respon
             return failure(developer, _gone_text(gone, limit=response_limit))
 
 
-def _read_result(body: bytes, limit: int) -> tuple[Response, int]:
+def _read_result(body: bytes | memoryview, limit: int) -> tuple[Response, int]:
     if len(body) > limit:
-        gone = Gone(Cause.TOO_LONG, len(body), body[:limit])
+        gone = Gone(Cause.TOO_LONG, len(body), bytes(body[:limit]))
         return failure(Status.APPLICATION_ERROR, _gone_text(gone, limit=limit)), 0
     try:
         fields = _OBJECT.decode(body)
@@ -218,7 +218,7 @@ def _status_code(raw: Raw) -> int:
     return _BAD_REQUEST
 
 
-def _read_array(body: bytes) -> Response:
+def _read_array(body: bytes | memoryview) -> Response:
     try:
         _ARRAY.decode(body)
         _check_utf8(body)
@@ -227,13 +227,14 @@ def _read_array(body: bytes) -> Response:
     return success(body, size=len(body))
 
 
-def _check_utf8(body: bytes) -> None:
+def _check_utf8(body: bytes | memoryview) -> None:
     """Strings inside a Raw are not looked at, and go out as they are."""
-    if not body.isascii():
-        body.decode()
+    whole = body if isinstance(body, bytes) else body.obj
+    if not (isinstance(whole, bytes) and whole.isascii()):
+        str(body, "utf-8")
 
 
-def _error_field(body: bytes) -> Raw | None:
+def _error_field(body: bytes | memoryview) -> Raw | None:
     try:
         _check_utf8(body)
         return _OBJECT.decode(body).get("error")
@@ -241,8 +242,8 @@ def _error_field(body: bytes) -> Raw | None:
         return None
 
 
-def _invalid(body: bytes) -> str:
-    text = body.decode(errors="replace")
+def _invalid(body: bytes | memoryview) -> str:
+    text = str(body, errors="replace")
     return f"The action did not produce a valid JSON or JSON Array response: {text}"
 
 

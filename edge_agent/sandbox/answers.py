@@ -12,6 +12,8 @@ from edge_agent.model.activations import Answer, Cause, Gone, Said
 _STATUS = {ord("+"): True, ord("-"): False}
 #: A line may be this many times the limit before we stop counting its bytes.
 PATIENCE = 64
+#: A longer answer is not copied out of what was read.
+COPIED_BYTES = 32 << 10
 
 
 class Misbehaviour(Exception):
@@ -40,7 +42,7 @@ class AnswerReader:
         """What was said once the line is complete; raises Misbehaviour."""
         end = chunk.find(b"\n")
         if end == len(chunk) - 1 and not self._size and end <= self._limit:
-            return Answer(chunk[1:-1], _status_of(chunk))
+            return _answer(chunk)
         if end not in {-1, len(chunk) - 1}:
             raise Misbehaviour("more than one answer")
         self._keep(chunk)
@@ -58,10 +60,15 @@ class AnswerReader:
     def _finish(self) -> Said:
         line, size = b"".join(self._parts), self._size - 2
         self._parts, self._size = [], 0
-        ok = _status_of(line)
         if size > self._limit:
+            _status_of(line)
             return Gone(Cause.TOO_LONG, size, line[1 : self._limit + 1])
-        return Answer(line[1:-1], ok)
+        return _answer(line)
+
+
+def _answer(line: bytes) -> Answer:
+    whole = line if len(line) <= COPIED_BYTES else memoryview(line)
+    return Answer(whole[1:-1], _status_of(line))
 
 
 def _status_of(line: bytes) -> bool:

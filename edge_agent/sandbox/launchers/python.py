@@ -42,6 +42,8 @@ class Place:
 
     folder = ""
     pid = 0
+    #: One read takes all of a large request, once there has been one.
+    read_bytes = SMALL
 
 
 #: What the environment holds of the last activation.
@@ -54,10 +56,11 @@ class Refused(Exception):
 
 def read_line():
     """The next request; empty when the agent has closed its end."""
-    chunk = posix.read(REQUESTS, SMALL)
+    chunk = posix.read(REQUESTS, Place.read_bytes)
     if chunk.endswith(LINE) or not chunk:
         return chunk
     parts = [chunk]
+    Place.read_bytes = LARGE
     while not chunk.endswith(LINE):
         chunk = posix.read(REQUESTS, LARGE)
         if not chunk:
@@ -68,14 +71,14 @@ def read_line():
 
 def answer(status, text):
     try:
-        line = f"{status}{text}\n".encode()
+        pieces = [status.encode(), text.encode(), LINE]
     except UnicodeEncodeError:  # lone surrogates: only escapes can carry them
         import json  # noqa: PLC0415
 
-        line = f"{status}{json.dumps(json.loads(text))}\n".encode()
-    sent = posix.write(ANSWERS, line)
-    while sent < len(line):
-        sent += posix.write(ANSWERS, memoryview(line)[sent:])
+        pieces = [status.encode(), json.dumps(json.loads(text)).encode(), LINE]
+    sent, size = posix.writev(ANSWERS, pieces), sum(map(len, pieces))
+    while sent < size:
+        sent += posix.write(ANSWERS, memoryview(b"".join(pieces))[sent:])
 
 
 def answer_error(text):

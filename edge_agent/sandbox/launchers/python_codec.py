@@ -11,6 +11,8 @@ themselves, and json where they have changed.
 SMALL = 1 << 16
 ESCAPED = [*map(chr, range(32)), '"', "\\"]
 MARK = "\0"  # JSON text can hold no bare NUL: it stands for a string
+#: Long strings of the last text that was read: nothing in them is to be escaped.
+CLEAN = []
 
 
 def make_codec():
@@ -79,6 +81,8 @@ def codec_of(_json):
 
     def quote(text):
         """A long text without anything to escape, which finding out costs less."""
+        if any(text is one for one in CLEAN):
+            return f'"{text}"'
         large = len(text) > SMALL and text.isascii()
         plain = large and not any(map(text.__contains__, ESCAPED))
         return f'"{text}"' if plain else _json.encode_basestring(text)
@@ -91,16 +95,22 @@ def codec_of(_json):
     def loads(text):
         large = len(text) > SMALL and "\\" not in text
         short, taken = take_out(text) if large else (text, [])
+        CLEAN[:] = taken
         return put_back(scan_marked(short, 0)[0], taken) if taken else scan(text, 0)[0]
 
     def dumps(value):
-        if type(value) is dict:
-            for item in value.values():
-                if type(item) is str and len(item) > SMALL:
-                    return "".join(encode_large(value, 0))
-        return "".join(encode(value, 0))
+        try:
+            return "".join((encode_large if has_large(value) else encode)(value, 0))
+        finally:
+            CLEAN.clear()  # who waits for a request holds on to none
 
     return loads, dumps
+
+
+def has_large(value):
+    if type(value) is not dict:
+        return False
+    return any(type(v) is str and len(v) > SMALL for v in value.values())
 
 
 def refuse(value):

@@ -254,6 +254,8 @@ def test_the_bare_codec_agrees_with_json() -> None:
         "    assert json.loads(text) == value == names['loads'](json.dumps(value)), value\n"
         "    bare = json.dumps(value, ensure_ascii=False)\n"
         "    assert names['loads'](bare) == value == names['loads'](text), value\n"
+        "    assert json.loads(names['dumps'](names['loads'](bare))) == value, value\n"
+        "assert not names['CLEAN']\n"
         "print('agreed')\n"
     )
     done = subprocess.run(
