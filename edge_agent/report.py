@@ -50,6 +50,7 @@ def make_health(
             "python": platform.python_version(),
             "kernel": platform.release(),
             "kinds": list(factory.kinds),
+            "kinds_missing": list(factory.runtimes.findings),
             "isolation": {
                 "level": factory.level,
                 "findings": [str(finding) for finding in factory.probe.findings],

@@ -92,15 +92,49 @@ class Sandboxing(Section, frozen=True, kw_only=True):
     parked: Annotated[int, msgspec.Meta(ge=0, le=64)] = 2
 
 
-class Runtime(Section, frozen=True, kw_only=True):
-    """One language: its interpreter. Missing interpreters are left out, visibly."""
+class PythonRuntime(Section, frozen=True, kw_only=True):
+    """Its interpreter. Missing interpreters are left out, visibly."""
 
-    interpreter: str
+    interpreter: str = "/usr/bin/python3"
+
+
+class NodeRuntime(Section, frozen=True, kw_only=True):
+    interpreter: str = "/usr/bin/node"
 
 
 class Runtimes(Section, frozen=True, kw_only=True):
-    python: Runtime = Runtime(interpreter="/usr/bin/python3")
-    nodejs: Runtime = Runtime(interpreter="/usr/bin/node")
+    """The kinds: `kinds` is a folder with manifests of more of them (docs/kinds.md).
+
+    `images`: patterns of images, and the kind that a `blackbox` of them runs as; an
+    empty kind leaves it to a container engine.
+    """
+
+    python: PythonRuntime = PythonRuntime()
+    nodejs: NodeRuntime = NodeRuntime()
+    kinds: str = "/etc/edgewhisk/kinds"
+    images: dict[str, str] = {}
+
+
+class Containers(Section, frozen=True, kw_only=True):
+    """A Docker or Podman engine beside the processes; without one there is none.
+
+    `socket`: `auto` looks at /run/docker.sock and /run/podman/podman.sock, "" is none.
+    `kinds`: kind -> the image that runs it. `images`: patterns of what blackbox actions
+    may name, with `!` before what they may not. `pins`: image -> its sha256 digest.
+    `read_only`: all but /tmp and /action, of `tmp_mb` each.
+    """
+
+    socket: str = "auto"
+    kinds: dict[str, str] = {}
+    images: tuple[str, ...] = ("*",)
+    pins: dict[str, Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]] = {}
+    pull: Literal["missing", "never"] = "missing"
+    pull_timeout_s: Seconds = 900.0
+    network: str = "bridge"
+    processes: Positive = 1024
+    open_files: Positive = 1024
+    read_only: bool = False
+    tmp_mb: Positive = 64
 
 
 class Store(Section, frozen=True, kw_only=True):
@@ -215,6 +249,7 @@ class Settings(Section, frozen=True, kw_only=True):
     pool: Pool = Pool()
     sandbox: Sandboxing = Sandboxing()
     runtimes: Runtimes = Runtimes()
+    container: Containers = Containers()
     store: Store = Store()
     mqtt: Mqtt = Mqtt()
     alarms: Alarms = Alarms()

@@ -1,7 +1,8 @@
 """Reads the answer lines of a launcher: a status byte, JSON text, a newline.
 
 `+` is an answer that is ok (a 2xx of the runtime contract), `-` one that is not.
-Whatever else arrives is forged or broken, and the sandbox cannot be trusted any more.
+Whatever else arrives is forged or broken, and the sandbox cannot be trusted any more;
+but of a program that speaks the ActionLoop's protocol (C25) bare JSON is an answer.
 No I/O here: bytes go in, what was said comes out.
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 from edge_agent.model.activations import Answer, Cause, Gone, Said
 
 _STATUS = {ord("+"): True, ord("-"): False}
+#: C27
+NO_RESULT = b'{"error":"The action did not return a dictionary or array."}'
 #: A line may be this many times the limit before we stop counting its bytes.
 PATIENCE = 64
 #: A longer answer is not copied out of what was read.
@@ -69,6 +72,24 @@ class AnswerReader:
 def _answer(line: bytes) -> Answer:
     whole = line if len(line) <= COPIED_BYTES else memoryview(line)
     return Answer(whole[1:-1], _status_of(line))
+
+
+class BareAnswerReader(AnswerReader):
+    """Of programs whose lines need no status."""
+
+    __slots__ = ()
+
+    def feed(self, chunk: bytes) -> Said | None:
+        if not self.pending and chunk[:1] not in {b"+", b"-"}:
+            chunk = b"+" + chunk
+        said = super().feed(chunk)
+        if isinstance(said, Answer) and said.ok and not _is_container(said.body):
+            return Answer(NO_RESULT, ok=False)
+        return said
+
+
+def _is_container(body: bytes | memoryview) -> bool:
+    return bytes(body[:64]).lstrip()[:1] in {b"{", b"["}
 
 
 def _status_of(line: bytes) -> bool:

@@ -18,6 +18,7 @@ from itertools import count
 from typing import Any
 
 from edge_agent.model.activations import Answer, Cause, Gone, Said
+from edge_agent.model.kinds import KindEntry
 from edge_agent.sandbox.base import (
     InitRequest,
     Ran,
@@ -186,6 +187,20 @@ class FakeFactory:
 
     def later(self, delay_s: float, callback: Callable[[], None]) -> None:
         (self._later or self.loop.call_later)(delay_s, callback)
+
+    @property
+    def entries(self) -> tuple[KindEntry, ...]:
+        """The kinds themselves; the first of a family is its default."""
+        families = [kind.partition(":")[0] for kind in self.kinds]
+        return tuple(
+            KindEntry(kind, kind, default=families.index(family) == place)
+            for place, (kind, family) in enumerate(
+                zip(self.kinds, families, strict=True)
+            )
+        )
+
+    def why_not(self, kind: str) -> str:
+        return "Too old." if kind == "python:2" else ""
 
     def resolve(self, kind: str) -> str | None:
         """`family:default` and `family:N...` are the family's first kind."""

@@ -103,13 +103,13 @@ class Parked:
         if said != _OK:
             raise ForkError(said.decode() or "a child of the fork server died")
 
-    def release(self, limits: str) -> ForkedChild:
+    def release(self, told: Sequence[str]) -> ForkedChild:
         """Let it go on; raises OSError when it is gone, and then wants `discard`."""
         theirs: dict[int, int] = {}
         try:
             open_pipes(TALK, self.child.ends, theirs)
             ends = [theirs[number] for number in TALK]
-            socket.send_fds(self.channel, [limits.encode()], ends)
+            socket.send_fds(self.channel, ["\0".join(told).encode()], ends)
         finally:
             close_all(theirs.values())
         self.channel.close()

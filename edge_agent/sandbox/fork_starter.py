@@ -1,4 +1,4 @@
-"""Starting Python sandboxes by a fork server, and others as before.
+"""Starting the sandboxes of Python launchers by a fork server, others as before.
 
 A cold start is a fork into fresh namespaces (`launchers/python_fork.py`). What of it
 needs no knowledge of the action is done ahead for a few: parked children, which are in
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
 from edge_agent.sandbox import bwrap
@@ -41,7 +41,7 @@ class ForkStarter:
     """A Starter. `open` on the event loop, `close` when no sandbox is left.
 
     Args:
-        runtime: the Python whose sandboxes are forked.
+        runtime: the Python whose launchers are forked.
         arguments: of the bubblewrap around the server.
         otherwise: who starts what is not forked.
         join: see `Join`.
@@ -106,10 +106,11 @@ class ForkStarter:
         bounds: Bounds,
         network: bool,
     ) -> Started:
-        if runtime is self._runtime and not self.trouble:
+        if self._forks(runtime) and not self.trouble:
+            told = runtime.launcher, bounds.as_argument(), *runtime.arguments
             self._starting += 1
             try:
-                return await self._fork(spec, bounds, network=network)
+                return await self._fork(spec, told, network=network)
             except ForkError as error:
                 self._failed(error)
             finally:
@@ -120,15 +121,19 @@ class ForkStarter:
             runtime, spec, sandbox_id, bounds=bounds, network=network
         )
 
+    def _forks(self, runtime: Runtime) -> bool:
+        ours = self._runtime.interpreter
+        return runtime.in_python and runtime.interpreter == ours
+
     async def _fork(
-        self, spec: SandboxSpec, bounds: Bounds, *, network: bool
+        self, spec: SandboxSpec, told: Sequence[str], *, network: bool
     ) -> Started:
         self._otherwise.refresh()
         parked = self._take(network=network) or await self._park(network=network)
         try:
             if parked.group is not None:
                 parked.group.bound_memory(spec.memory_mb)
-            child = parked.release(bounds.as_argument())
+            child = parked.release(told)
         except OSError as error:
             await self._discard(parked)
             raise ForkError(f"a parked sandbox is gone: {error}") from error
@@ -169,7 +174,7 @@ class ForkStarter:
                 *(self._bubblewrap, "--args", "5", "--"),
                 *(self._runtime.interpreter, *PYTHON_FLAGS),
                 *(f"{bwrap.INSIDE}/{LAUNCHER}", bwrap.ACTION),
-                *(folder_bytes, filter_path, *self._runtime.packages),
+                *(folder_bytes, filter_path),
             ]
             variables = environment(self._runtime, bwrap.ACTION, bwrap.TMP)
             try:

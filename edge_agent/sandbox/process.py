@@ -17,8 +17,10 @@ from typing import Self
 from edge_agent import settings
 from edge_agent.model.activations import Answer
 from edge_agent.model.errors import SettingsError
+from edge_agent.model.kinds import KindEntry
 from edge_agent.model.limits import MEBIBYTE
 from edge_agent.sandbox import bwrap, seccomp
+from edge_agent.sandbox.answers import AnswerReader, BareAnswerReader
 from edge_agent.sandbox.base import Ran, SandboxError, SandboxSpec
 from edge_agent.sandbox.bounds import Bounds
 from edge_agent.sandbox.cgroup import Group, GroupMaker
@@ -26,9 +28,10 @@ from edge_agent.sandbox.folders import FactoryFolder, make_folder
 from edge_agent.sandbox.fork_starter import ForkStarter
 from edge_agent.sandbox.hold import Hold
 from edge_agent.sandbox.identity import Identities, open_to_all
+from edge_agent.sandbox.interpreters import find_runtimes
 from edge_agent.sandbox.probe import FULL, NAMESPACES, RLIMITS, Probe, probe_kernel
 from edge_agent.sandbox.proxy import ProcessSandbox
-from edge_agent.sandbox.runtimes import Runtime, Runtimes, find_runtimes
+from edge_agent.sandbox.runtimes import Runtime, Runtimes
 from edge_agent.sandbox.spawn import keep_from_children, raise_descriptors
 from edge_agent.sandbox.starter import NamespaceStarter, PlainStarter, Started, Starter
 from edge_agent.sandbox.system import SystemFiles
@@ -38,8 +41,6 @@ START_LOGS_BYTES = 4096
 #: The file of the seccomp filter, among the launchers.
 FILTER = "seccomp.bpf"
 _RANK = {RLIMITS: 0, NAMESPACES: 1, FULL: 2}
-#: What an interpreter maps for itself, beside the memory of the action, in MB.
-_BESIDE_MB = {"python": 192, "nodejs": 512}
 #: The limit that is only the last line lies so much higher.
 _BESIDE_PROCESSES = 64
 
@@ -71,7 +72,7 @@ class ProcessFactory:
         self.network = sandbox.network != "none"
         self._sandbox = sandbox
         self._folder = folder
-        self._response_limit = response_limit
+        self.response_limit = response_limit
         self._numbers = count(1)
         self._live: dict[str, ProcessSandbox] = {}
         self._groups: GroupMaker | None = None
@@ -125,8 +126,15 @@ class ProcessFactory:
     def live(self) -> tuple[ProcessSandbox, ...]:
         return tuple(self._live.values())
 
+    @property
+    def entries(self) -> tuple[KindEntry, ...]:
+        return self.runtimes.entries
+
     def resolve(self, kind: str) -> str | None:
         return self.runtimes.resolve(kind)
+
+    def why_not(self, kind: str) -> str:
+        return self.runtimes.why_not(kind)
 
     def share_network(self, *, tenants: int) -> bool:
         """Whether that changes anything: `auto` is the host's for one tenant."""
@@ -148,6 +156,7 @@ class ProcessFactory:
 
     async def _create(self, runtime: Runtime, spec: SandboxSpec) -> ProcessSandbox:
         sandbox_id = f"{os.getpid()}-{next(self._numbers)}"
+        reader = BareAnswerReader if runtime.hands_over else AnswerReader
         started = await self._start(runtime, spec, sandbox_id)
         sandbox = ProcessSandbox(
             sandbox_id,
@@ -155,7 +164,7 @@ class ProcessFactory:
             level=self.level,
             child=started.child,
             hold=started.hold,
-            response_limit=self._response_limit,
+            answers=reader(self.response_limit),
             on_destroyed=self._forget,
         )
         self._live[sandbox_id] = sandbox
@@ -183,7 +192,7 @@ class ProcessFactory:
                 runtime,
                 spec,
                 sandbox_id,
-                bounds=self._bounds(spec),
+                bounds=self._bounds(spec, runtime.beside_mb),
                 network=self.network and spec.network != "none",
             )
         except OSError as error:
@@ -235,10 +244,12 @@ class ProcessFactory:
             return None
         return group
 
-    def _bounds(self, spec: SandboxSpec) -> Bounds:
-        """Memory is bounded by the control group, or else by what may be mapped."""
+    def _bounds(self, spec: SandboxSpec, beside_mb: int) -> Bounds:
+        """Memory is bounded by the control group, or else by what may be mapped.
+
+        `beside_mb`: what an interpreter maps for itself.
+        """
         grouped = self._groups is not None and self.probe.cgroups.memory is not None
-        beside = _BESIDE_MB[spec.kind.partition(":")[0]]
         most = self._sandbox.processes
         if self._groups is not None and self.probe.cgroups.pids is not None:
             most += _BESIDE_PROCESSES  # the group counts, and tells
@@ -246,7 +257,7 @@ class ProcessFactory:
             open_files=self._sandbox.open_files,
             file_bytes=self._sandbox.tmp_mb << 20,
             processes=most if self.probe.user_namespace else 0,
-            data_bytes=0 if grouped else (spec.memory_mb + beside) << 20,
+            data_bytes=0 if grouped else (spec.memory_mb + beside_mb) << 20,
         )
 
     # Upkeep
@@ -285,7 +296,7 @@ class ProcessFactory:
             etc.refresh,
             filter_path=self._write_filter(),
         )
-        python = next((r for r in self.runtimes.found if r.family == "python"), None)
+        python = self.runtimes.forked
         if python is None or not self._sandbox.fork_server:
             return starter
         as_root = os.geteuid() == 0

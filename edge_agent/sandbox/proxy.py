@@ -67,7 +67,7 @@ class ProcessSandbox:
         level: str,
         child: Child,
         hold: Hold,
-        response_limit: int,
+        answers: AnswerReader,
         on_destroyed: Callable[[str], None],
     ) -> None:
         self.id = sandbox_id
@@ -79,7 +79,7 @@ class ProcessSandbox:
         self._hold = hold
         self._exceeding = Exceeding(hold)
         self._on_destroyed = on_destroyed
-        self._answers = AnswerReader(response_limit)
+        self._answers = answers
         self._logs = LogCollector()
         self._waiting: Soon[Ran] | None = None
         self._unsent = memoryview(b"")

@@ -159,15 +159,15 @@ class PlainStarter:
 def _command(
     runtime: Runtime, spec: SandboxSpec, bounds: Bounds, *, launcher: str, folder: str
 ) -> list[str]:
-    if runtime.family == "nodejs":
+    if not runtime.in_python:
         heap = f"--max-old-space-size={spec.memory_mb}"
         return [*bounds.as_command(), runtime.interpreter, heap, launcher, folder]
-    arguments = [launcher, folder, bounds.as_argument(), *runtime.packages]
+    arguments = [launcher, folder, bounds.as_argument(), *runtime.arguments]
     return [runtime.interpreter, *PYTHON_FLAGS, *arguments]
 
 
 def environment(runtime: Runtime, home: str, tmp: str) -> dict[str, str]:
-    kept = _KEPT_BLOCKS if runtime.family == "python" else {}
+    kept = _KEPT_BLOCKS if runtime.in_python else {}
     return {
         **kept,
         "PATH": _PATH,

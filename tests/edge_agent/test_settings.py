@@ -29,7 +29,7 @@ def test_the_command_line_lies_over_the_file(tmp_path: Path) -> None:
         ({"pool": {"memroy_mb": 1}}, "here: pool: Object contains unknown field"),
         ({"mqtt": {"receive_maximum": 70000}}, "here: mqtt.receive_maximum"),
         ({"limits": {"timeout_ms": {"least": 1}}}, "here: limits.timeout_ms"),
-        ({"runtimes": {"python": {}}}, "here: runtimes.python: Object missing"),
+        ({"mqtt": {"password": {}}}, "here: mqtt.password: Object missing"),
     ],
 )
 def test_an_error_names_the_source_and_the_key(

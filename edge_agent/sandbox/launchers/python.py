@@ -125,22 +125,36 @@ def write_source(code):
 
 def unpack(code):
     """A base64 zip with `__main__.py` at its root, into the work folder."""
+    if "__main__.py" not in unpack_all(decoded(code)):
+        say("Zip file does not include __main__.py")
+        raise Refused(NO_BINARY)
+    with open("__main__.py", "rb") as file:
+        return "__main__.py", file.read()
+
+
+def decoded(code):
     import binascii  # noqa: PLC0415
+
+    try:
+        return binascii.a2b_base64(code)
+    except binascii.Error as error:
+        say(f"The action is not base64: {error}")
+        raise Refused(NO_BINARY) from None
+
+
+def unpack_all(data):
+    """A zip into the work folder; the names that it holds."""
     import io  # noqa: PLC0415
     import zipfile  # noqa: PLC0415
 
     try:
-        archive = zipfile.ZipFile(io.BytesIO(binascii.a2b_base64(code)))
-    except (binascii.Error, zipfile.BadZipFile, ValueError) as error:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for entry in archive.infolist():
+                extract(archive, entry)
+            return archive.namelist()
+    except (zipfile.BadZipFile, ValueError) as error:
         say(f"The action is not a zip file: {error}")
         raise Refused(NO_BINARY) from None
-    with archive:
-        for entry in archive.infolist():
-            extract(archive, entry)
-        if "__main__.py" not in archive.namelist():
-            say("Zip file does not include __main__.py")
-            raise Refused(NO_BINARY)
-        return "__main__.py", archive.read("__main__.py")
 
 
 def extract(archive, entry):

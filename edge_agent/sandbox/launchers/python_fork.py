@@ -28,9 +28,10 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])
 import python
+import python_loop
 
 #: What is loaded where the launcher runs by itself, too.
-BARE = frozenset(sys.modules) - {"python", "gc"}
+BARE = frozenset(sys.modules) - {"python", "python_loop", "gc"}
 python.forget_malloc()  # before `os` makes a copy of the environment
 
 import array
@@ -44,6 +45,8 @@ MESSAGE_BYTES = 4096
 #: A kernel without close_range has them closed one by one.
 MOST_DESCRIPTORS = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 16)
 STATUS_BYTES = 4
+#: By their files' names.
+LAUNCHERS = {"python.pyc": python, "python_loop.pyc": python_loop}
 SIGNALLED = 128
 
 
@@ -126,7 +129,10 @@ def close(*descriptors):
 
 
 def park(place, identity, network, folder_bytes):
-    """In the child: settle, say so, and wait for what it shall run with."""
+    """In the child: settle, say so, and wait for what it shall run with.
+
+    That is the launcher, the limits and the arguments of the launcher.
+    """
     posix.dup2(place, CONTROL)
     posix.closerange(CONTROL + 1, MOST_DESCRIPTORS)
     channel = _socket.socket(fileno=CONTROL)
@@ -136,12 +142,12 @@ def park(place, identity, network, folder_bytes):
         channel.send(str(error).encode())
         posix._exit(1)  # noqa: SLF001
     channel.send(b"ok")
-    limits, descriptors = receive(channel, 4)
+    text, descriptors = receive(channel, 4)
     channel.detach()
-    if not limits:
+    if not text:
         posix._exit(0)  # noqa: SLF001
     put_in_place(descriptors)
-    return limits.decode()
+    return text.decode().split("\0")
 
 
 def put_in_place(descriptors):
@@ -170,7 +176,7 @@ def become_bare():
 def become_sandbox(server, steps, place, identity, network):
     """In the child: the limits, in the process that shall be the launcher."""
     server.forget()
-    limits = park(place, identity, network, server.folder_bytes)
+    told = park(place, identity, network, server.folder_bytes)
     try:
         confine.enter_cgroup_namespace()
         confine.give_up(steps)
@@ -181,10 +187,10 @@ def become_sandbox(server, steps, place, identity, network):
     if launcher:
         look_after(launcher)
     confine.prctl(confine.SET_DUMPABLE, 1)
-    return limits
+    return told
 
 
-def run(folder, folder_bytes, filter_path, packages):
+def run(folder, folder_bytes, filter_path):
     with open(filter_path, "rb") as file:
         steps = file.read()
     server = Server(_socket.socket(fileno=CONTROL), int(folder_bytes))
@@ -200,13 +206,12 @@ def run(folder, folder_bytes, filter_path, packages):
     if born is None:
         return
     try:
-        limits = become_sandbox(server, steps, *born)
+        launcher, limits, *arguments = become_sandbox(server, steps, *born)
     except BaseException:  # an end in the manner of Python is not for a raw clone
         posix._exit(1)  # noqa: SLF001
-    python.serve(folder, limits, packages)
+    LAUNCHERS[launcher].serve(folder, limits, arguments)
 
 
 if __name__ == "__main__":
     del sys.path[0]
-    work, size, program, *paths = sys.argv[1:]
-    run(work, size, program, paths)
+    run(*sys.argv[1:])

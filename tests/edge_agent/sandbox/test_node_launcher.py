@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_agent.model.activations import Cause
-from edge_agent.sandbox.runtimes import LAUNCHERS
+from edge_agent.sandbox.interpreters import LAUNCHERS
 
 if TYPE_CHECKING:
     from edge_agent.sandbox.base import Ran

@@ -265,6 +265,6 @@ def test_the_bare_codec_agrees_with_json() -> None:
 
 
 def _codec() -> str:
-    from edge_agent.sandbox.runtimes import LAUNCHERS
+    from edge_agent.sandbox.interpreters import LAUNCHERS
 
     return str(LAUNCHERS / "python_codec.py")
