@@ -12,7 +12,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 # command:packages that the whole suite wants
 SYSTEM := bwrap:bubblewrap mosquitto:mosquitto node:nodejs npm:npm cc:gcc,libc6-dev
 
-.PHONY: demo test lint bench faults hosts clean help system-packages
+.PHONY: demo test lint bench faults engines hosts clean help system-packages
 .DEFAULT_GOAL := help
 
 demo: $(RUN_STAMP) ## three agents here: sensor readings to results, and pi (KEEP=1 leaves it running)
@@ -34,6 +34,10 @@ bench: $(RUN_STAMP) ## a node's figures as ratios, a table and JSON (ARGS="NAME.
 
 faults: $(DEV_STAMP) system-packages ## 10,000 messages while node, broker and disk break; a table (minutes)
 	EW_FAULTS=full $(BIN)/python -m pytest tests/faults $(ARGS)
+
+engines: SYSTEM := dockerd:docker.io podman:podman runc:runc bwrap:bubblewrap
+engines: $(DEV_STAMP) system-packages ## the container driver with real Docker and Podman (root on Debian)
+	$(BIN)/python -m pytest -m engines $(ARGS)
 
 hosts: SYSTEM := debootstrap:debootstrap systemd-nspawn:systemd-container \
   ssh-keygen:openssh-client ip:iproute2 bwrap:bubblewrap

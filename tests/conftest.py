@@ -293,23 +293,35 @@ NEEDS = {
     "compiler": Need(
         lambda: _has("cc") or _has("gcc"), "apt-get install gcc libc6-dev"
     ),
+    "docker": Need(
+        lambda: os.geteuid() == 0 and _has("dockerd"), "apt-get install docker.io"
+    ),
+    "podman": Need(
+        lambda: os.geteuid() == 0 and _has("podman") and _has("runc"),
+        "apt-get install podman runc",
+    ),
     "node": Need(lambda: _has("node"), "apt-get install nodejs"),
     "clients": Need(lambda: _has("npm"), "apt-get install npm"),
 }
-HOSTS_REMEDY = "make hosts (as root on Debian; takes minutes)"
+# What runs only when it is asked for by -m, and who asks.
+ASKED_FOR = {
+    "hosts": "make hosts (as root on Debian; takes minutes)",
+    "engines": "make engines (as root on Debian; takes a minute)",
+}
 # A reason to skip that tells what to do about it.
-MENDABLE = re.compile(r"apt-get|make hosts")
+MENDABLE = re.compile(r"apt-get|make (hosts|engines)")
 
 
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Skip what cannot run here; `hosts` runs only when it is asked for by -m."""
-    asked_for_hosts = "hosts" in (config.getoption("markexpr") or "")
+    """Skip what cannot run here, and of `ASKED_FOR` what nobody has asked for."""
+    expression = config.getoption("markexpr") or ""
+    unasked = {name for name in ASKED_FOR if name not in expression}
     for item in items:
         names = {mark.name for mark in item.iter_markers()}
-        if "hosts" in names and not asked_for_hosts:
-            _skip(item, "hosts", HOSTS_REMEDY)
+        for name in names & unasked:
+            _skip(item, name, ASKED_FOR[name])
         for name in names & NEEDS.keys():
             if not NEEDS[name].met():
                 _skip(item, name, NEEDS[name].remedy)

@@ -29,6 +29,9 @@ import msgspec
 
 from edge_agent.model.activations import Said
 
+#: What an image stands behind, where a kind is asked for.
+BLACKBOX = "blackbox:"
+
 
 @dataclass(frozen=True, slots=True)
 class SandboxSpec:
