@@ -48,11 +48,25 @@ ECHO = Source(
     name="echo",
     python="""\
 def main(params):
-    return {"data": params["data"]}
+    return {"data": params["data"]} if "data" in params else {}
 """,
     nodejs="""\
 function main(params) {
   return { data: params.data };
+}
+""",
+)
+
+#: {} -> {"hello": "world"}
+HELLO = Source(
+    name="hello",
+    python="""\
+def main(params):
+    return {"hello": "world"}
+""",
+    nodejs="""\
+function main(params) {
+  return { hello: 'world' };
 }
 """,
 )

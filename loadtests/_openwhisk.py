@@ -9,11 +9,14 @@ import http.client
 import json
 import ssl
 from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from _actions import FAMILIES, Source
+from _actions import FAMILIES
 from _target import Target, TargetError
 
 TIMEOUT_S = 20.0
@@ -25,43 +28,84 @@ def authorization(auth: str) -> str:
     return f"Basic {b64encode(auth.encode()).decode()}"
 
 
+@cache
+def tls_context(*, insecure: bool, ca_file: str) -> ssl.SSLContext:
+    """How a host's certificate is judged.
+
+    Raises:
+        TargetError: the file of authorities cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:
+        raise TargetError(f"--ca-file {ca_file}: {error}") from error
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class Host:
     """An OpenWhisk API host with a key."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
 
-    def family(self) -> str:
-        """The language to write actions in: Python where the host offers it.
+    def family(self, wanted: str | None = None) -> str:
+        """The language to write actions in: `wanted`, else Python where there is one.
 
         Raises:
             TargetError: the host cannot be reached, is no OpenWhisk host, refuses the
-                key, or offers neither language.
+                key, or does not offer the language.
         """
         offered = self._runtimes()
         self._answer("GET", f"{NAMESPACE}/actions?limit=1")
-        for family in FAMILIES:
+        languages = [wanted] if wanted else FAMILIES
+        for family in languages:
             if offered is None or offered.get(family):
                 return family
-        known = " or ".join(FAMILIES)
+        known = " or ".join(languages)
         raise TargetError(f"{self.target.url}: offers no runtime for {known}")
 
-    def put(self, name: str, source: Source, *, family: str) -> None:
-        body = {"exec": {"kind": f"{family}:default", "code": source.of(family)}}
-        self._answer("PUT", f"{NAMESPACE}/actions/{name}?overwrite=true", body)
+    def put(self, collection: str, name: str, body: Mapping[str, Any]) -> None:
+        """Put an entity of `actions`, `triggers` or `rules`."""
+        path = f"{NAMESPACE}/{collection}/{name}?overwrite=true"
+        self._answer("PUT", path, body, timeout_s=COLD_TIMEOUT_S)
 
     def invoke(self, name: str, arguments: object) -> None:
-        """Run it once and wait for its end."""
+        """Run an action once and wait for its end."""
         path = f"{NAMESPACE}/actions/{name}?blocking=true&result=true"
         self._answer("POST", path, arguments, timeout_s=COLD_TIMEOUT_S)
 
-    def delete(self, name: str) -> None:
-        """Delete an action; one that is not there is fine."""
-        try:
-            self._answer("DELETE", f"{NAMESPACE}/actions/{name}")
-        except _Refused as error:
-            if error.status != http.client.NOT_FOUND:
-                raise
+    def delete(self, collection: str, name: str) -> None:
+        """Delete an entity; one that is not there is fine."""
+        with _unless(http.client.NOT_FOUND):
+            self._answer("DELETE", f"{NAMESPACE}/{collection}/{name}")
+
+    def tell_feed(
+        self,
+        feed: str,
+        event: str,
+        trigger: str,
+        parameters: Mapping[str, Any],
+        *,
+        refusable: bool = False,
+    ) -> None:
+        """Tell a feed action of a trigger's life (CREATE, DELETE).
+
+        Raises:
+            TargetError: there is no such feed, or it refuses and is not `refusable`.
+        """
+        namespace, _, name = feed.lstrip("/").partition("/")
+        path = f"/api/v1/namespaces/{namespace}/actions/{name}?blocking=true"
+        told = {
+            **parameters,
+            "lifecycleEvent": event,
+            "triggerName": f"/_/{trigger}",
+            "authKey": self.target.auth,
+        }
+        with _unless(*([http.client.BAD_GATEWAY, 404] if refusable else ())):
+            self._answer("POST", path, told)
 
     def _runtimes(self) -> dict[str, list[object]] | None:
         """None where GET / is hidden, as behind some gateways."""
@@ -102,11 +146,7 @@ class Host:
     def _tls(self) -> ssl.SSLContext | None:
         if not self.target.url.startswith("https:"):
             return None
-        context = ssl.create_default_context()
-        if self.target.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        return tls_context(insecure=self.target.insecure, ca_file=self.target.ca_file)
 
 
 class _Refused(TargetError):
@@ -115,6 +155,16 @@ class _Refused(TargetError):
     def __init__(self, url: str, status: int, body: bytes) -> None:
         self.status = status
         super().__init__(f"{url}: {_reading(status, body)}")
+
+
+@contextmanager
+def _unless(*statuses: int) -> Iterator[None]:
+    """These answers are as good as a success."""
+    try:
+        yield
+    except _Refused as error:
+        if error.status not in statuses:
+            raise
 
 
 def _reading(status: int, body: bytes) -> str:

@@ -2,38 +2,58 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from dataclasses import dataclass
 from functools import cache
 
 KILOBYTE = 1024
+#: 1 MB is 1,000 KB here: a mebibyte is the most that OpenWhisk takes in all.
+MEGABYTE = 1000 * KILOBYTE
+_HEAD, _TAIL = b'{"data": "', b'"}'
+_EMPTY = len(_HEAD + _TAIL)
 
 
-@dataclass(frozen=True)
-class Size:
-    """1 MB is 1,000 KB here: a mebibyte is the most that OpenWhisk takes in all."""
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Read "0,1024,1024000".
 
-    text: str
-    size_bytes: int
+    Raises:
+        ValueError: one is no whole number of bytes, or is a size no body has.
+    """
+    try:
+        sizes = tuple(int(each) for each in text.split(","))
+    except ValueError:
+        raise ValueError(f"'{text}' is not bytes,bytes,...") from None
+    for size in sizes:
+        if size < 0 or 0 < size < _EMPTY:
+            raise ValueError(f"{size} bytes: 0 or at least {_EMPTY} are possible")
+    return sizes
 
-    def __str__(self) -> str:
-        return self.text
 
-
-ONE_KB = Size("1 KB", KILOBYTE)
-HUNDRED_KB = Size("100 KB", 100 * KILOBYTE)
-ONE_MB = Size("1 MB", 1000 * KILOBYTE)
+def size_text(size_bytes: int) -> str:
+    """17 B, 1 KB, 100,000 B, 1 MB: how a size is called in a table."""
+    for unit, name in ((MEGABYTE, "MB"), (KILOBYTE, "KB")):
+        if size_bytes and not size_bytes % unit:
+            return f"{size_bytes // unit} {name}"
+    return f"{size_bytes:,} B"
 
 
 @cache
-def payload(size: Size) -> bytes:
-    """`{"data": "..."}` of exactly that size, of characters that hardly compress."""
-    head, tail = b'{"data": "', b'"}'
-    room = size.size_bytes - len(head) - len(tail)
-    return head + secrets.token_urlsafe(room)[:room].encode() + tail
+def payload(size_bytes: int) -> bytes:
+    """`{"data": "..."}` of exactly that size, of characters that hardly compress.
+
+    Of 0 bytes: `{}`, which is what a call without arguments sends.
+    """
+    if not size_bytes:
+        return b"{}"
+    room = size_bytes - _EMPTY
+    return _HEAD + secrets.token_urlsafe(room)[:room].encode() + _TAIL
 
 
-def came_back(size: Size, content: bytes) -> bool:
-    """Whether the echo is whole: hosts may only differ in the white space."""
-    data = payload(size)[10:-2]
-    return content.find(data, 0, 32) != -1 or data in content
+def same(size_bytes: int, result: object) -> bool:
+    """Whether the echo has the data that was sent."""
+    return result == _sent(size_bytes)
+
+
+@cache
+def _sent(size_bytes: int) -> object:
+    return json.loads(payload(size_bytes))

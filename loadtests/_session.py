@@ -1,6 +1,6 @@
 """One run's stay on the host.
 
-Its actions are put before the users start and deleted when the last has stopped,
+Its entities are put before the users start and deleted when the last has stopped,
 however the run ends.
 
 Without a web page a run that cannot start ends at once: one line, exit code 2. On the
@@ -13,72 +13,53 @@ import logging
 import secrets
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import Any, cast
 
-from _actions import Source
+import _options  # registers the options with Locust
+import gevent
+from _entities import Entity
 from _openwhisk import Host
+from _samples import Samples
 from _target import Place, Target, TargetError, find_target
 from locust import events
-from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import WorkerRunner
+
+__all__ = ["Session", "_options"]
 
 EXIT_BAD_INPUT = 2
 _log = logging.getLogger(__name__)
 
 
-def action_name(source: Source, options: Namespace) -> str:
-    """The deployed name; `options` reach the workers of a distributed run as well."""
-    return f"loadtest-{options.run_id}-{source.name}"
-
-
-@events.init_command_line_parser.add_listener
-def add_options(parser: LocustArgumentParser, **_: Any) -> None:
-    group = parser.add_argument_group(
-        "OpenWhisk options",
-        "Host and keys are found like those of edgectl: OPENWHISK_APIHOST and "
-        "OPENWHISK_AUTH, then ~/.wskprops, then the local fleet that is up.",
-    )
-    group.add_argument("--auth", default="", help="key of the namespace, UUID:KEY")
-    group.add_argument("--system-auth", default="", help="key of whisk.system")
-    group.add_argument(
-        "--insecure", action="store_true", help="accept any TLS certificate"
-    )
-    parser.set_defaults(run_id="")
-
-
 @events.init.add_listener
 def open_session(environment: Environment, **_: Any) -> None:
+    options = cast("Namespace", environment.parsed_options)
+    samples = Samples(environment, warm_up_s=options.warm_up)
     if isinstance(environment.runner, WorkerRunner):
         return  # the master has deployed, and sends its options along
-    session = Session(environment)
+    session = Session(environment, samples)
     environment.events.test_start.add_listener(session.on_start)
     environment.events.test_stop.add_listener(session.on_stop)
+    environment.events.quitting.add_listener(session.on_quitting)
     if environment.web_ui is None:
         session.open_or_exit()
     else:
         session.show_host()
 
 
-@events.quitting.add_listener
-def refuse_emptiness(environment: Environment, **_: Any) -> None:
-    """A run that measured nothing must not look like a success."""
-    headless = environment.web_ui is None
-    worker = isinstance(environment.runner, WorkerRunner)
-    if headless and not worker and not environment.stats.total.num_requests:
-        _log.error("nothing was measured")
-        environment.process_exit_code = EXIT_BAD_INPUT
-
-
 class Session:
-    """The actions that this run has put on the host, and their removal."""
+    """The entities that this run has put on the host, and their removal."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, samples: Samples) -> None:
         self._environment = environment
+        self._samples = samples
         self._host: Host | None = None
-        self._names: list[str] = []
+        self._entities: list[Entity] = []
 
     def on_start(self, **_: Any) -> None:
+        if self._options().warm_up:
+            gevent.spawn_later(self._options().warm_up, self._forget)
         if self._host is not None:
             return
         try:
@@ -90,12 +71,21 @@ class Session:
 
     def on_stop(self, **_: Any) -> None:
         host, self._host = self._host, None
-        while host is not None and self._names:
-            name = self._names.pop()
+        while host is not None and self._entities:
+            entity = self._entities.pop()
             try:
-                host.delete(name)
+                entity.delete(host, self._options())
             except TargetError as error:
-                _log.warning("action %s is left behind: %s", name, error)
+                _log.warning("%s is left behind: %s", entity.name, error)
+
+    def on_quitting(self, **_: Any) -> None:
+        """Write the samples; a run without a call must not look like a success."""
+        if self._options().samples:
+            self._samples.write(Path(self._options().samples))
+        environment = self._environment
+        if environment.web_ui is None and not environment.stats.total.num_requests:
+            _log.error("nothing was measured")
+            environment.process_exit_code = EXIT_BAD_INPUT
 
     def open_or_exit(self) -> None:
         try:
@@ -111,11 +101,14 @@ class Session:
         except TargetError as error:
             _log.warning("%s", error)
 
+    def _forget(self) -> None:
+        self._environment.stats.clear_all()
+
     def _target(self) -> Target:
         options = self._options()
         host = self._environment.host or options.host or ""
         given = Place(host, options.auth, options.system_auth)
-        return find_target(given, insecure=options.insecure)
+        return find_target(given, insecure=options.insecure, ca_file=options.ca_file)
 
     def _options(self) -> Namespace:
         return cast("Namespace", self._environment.parsed_options)
@@ -133,20 +126,23 @@ class Session:
         options.auth, options.system_auth = target.auth, target.system_auth or ""
 
     def _deploy(self, host: Host) -> None:
-        family = host.family()
         options = self._options()
+        options.family = host.family(options.language)
         options.run_id = secrets.token_hex(4)
-        for source in self._sources():
-            name = action_name(source, options)
-            self._names.append(name)
-            host.put(name, source, family=family)
-        url, kind = host.target.url, family
-        _log.info("%s: deployed %d %s actions", url, len(self._names), kind)
+        for entity in self._wanted():
+            self._entities.append(entity)
+            entity.put(host, options)
+        count, family = len(self._entities), options.family
+        _log.info("%s: deployed %d %s actions", host.target.url, count, family)
 
-    def _sources(self) -> list[Source]:
-        """What the chosen scenarios need, each once, in a steady order."""
-        classes = self._environment.user_classes
-        sources = (
-            source for user in classes for source in getattr(user, "sources", ())
-        )
-        return list(dict.fromkeys(sources))
+    def _wanted(self) -> list[Entity]:
+        """What the chosen scenarios need, each once, in a steady order.
+
+        Raises:
+            TargetError: a scenario misses an option, or has a wrong one.
+        """
+        options = self._options()
+        entities: list[Entity] = []
+        for user in self._environment.user_classes:
+            entities += getattr(user, "entities", lambda _: ())(options)
+        return list({entity.name: entity for entity in entities}.values())

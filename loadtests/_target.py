@@ -37,6 +37,7 @@ class Target:
     auth: str
     system_auth: str | None = None
     insecure: bool = False
+    ca_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ class Place:
 
 
 def find_target(
-    given: Place, *, insecure: bool = False, environ: Mapping[str, str] = os.environ
+    given: Place,
+    *,
+    insecure: bool = False,
+    ca_file: str = "",
+    environ: Mapping[str, str] = os.environ,
 ) -> Target:
     """Complete what was `given` on the command line.
 
@@ -67,7 +72,20 @@ def find_target(
         auth=_checked_key(auth),
         system_auth=_first(place.system_auth for place in places) or None,
         insecure=insecure,
+        ca_file=ca_file,
     )
+
+
+def find_broker(environ: Mapping[str, str] = os.environ) -> str:
+    """HOST:PORT of the local fleet's broker while it runs, else empty."""
+    try:
+        state = json.loads((_local_folder(environ) / "fleet.json").read_text())
+        broker = state["broker"]
+        if not _runs(broker["process"]):
+            return ""
+        return f"{broker['host']}:{broker['port']}"
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def _first(values: Iterable[str]) -> str:

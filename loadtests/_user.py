@@ -1,19 +1,33 @@
-"""What every scenario's user does: call actions and judge the answers."""
+"""What every scenario's user does: call actions and judge the answers.
+
+A scenario says what one call is (`one`). Whether its users call when they have been
+answered or when a call is due is the run's affair (`--rate`), not the scenario's.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-import _session  # registers the options and the deployment with Locust
+import _session  # registers the deployment with Locust
 from _actions import Source
-from _openwhisk import NAMESPACE, Host, authorization
+from _arrivals import due_times
+from _entities import Action, Entity, entity_name
+from _open_loop import OVERLOADED, OpenLoop
+from _openwhisk import NAMESPACE, Host, authorization, tls_context
 from _target import Target, TargetError
-from locust import FastHttpUser
-from locust.contrib.fasthttp import ResponseContextManager
+from _times import UNKNOWN, Record, read_record
+from locust import FastHttpUser, task
+from locust.contrib.fasthttp import FastHttpSession, ResponseContextManager
+from locust.event import EventHook
+
+__all__ = ["ActionUser", "_session"]
 
 BLOCKING_WAIT_S = 60.0
 ERROR_TEXT_LENGTH = 160
@@ -22,10 +36,12 @@ THROTTLED = (
     "limits.invocations_per_minute, limits.concurrent_invocations; OpenWhisk: "
     "LIMITS_ACTIONS_INVOKES_PERMINUTE, LIMITS_ACTIONS_INVOKES_CONCURRENT)"
 )
+INCOMPLETE = "200, but not with the result that was asked for"
+Whole = Callable[[Any], bool]
 
 
 class ActionUser(FastHttpUser):
-    """A client that invokes the actions named in `sources`, one call at a time.
+    """A client that invokes the actions of `sources`.
 
     Each user makes its own sandbox warm before it is counted.
     """
@@ -34,53 +50,129 @@ class ActionUser(FastHttpUser):
     sources: ClassVar[tuple[Source, ...]] = ()
     network_timeout = BLOCKING_WAIT_S + 10.0
     connection_timeout = 10.0
+    concurrency = 10_000  # the bound of an open loop is its own
 
     def __init__(self, environment: Any) -> None:
-        self.insecure = environment.parsed_options.insecure
+        options = environment.parsed_options
+        self.insecure = options.insecure
+        self.ssl_context_factory = partial(
+            tls_context, insecure=options.insecure, ca_file=options.ca_file
+        )
         super().__init__(environment)
-        self._headers = {
-            "Authorization": authorization(environment.parsed_options.auth),
+        #: For calls that are not counted.
+        self.aside = FastHttpSession(
+            self.host,
+            EventHook(),
+            None,
+            insecure=options.insecure,
+            ssl_context_factory=self.ssl_context_factory,
+            concurrency=self.concurrency,
+            network_timeout=self.network_timeout,
+            connection_timeout=self.connection_timeout,
+        )
+        self.headers = {
+            "Authorization": authorization(options.auth),
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
         }
 
+    @classmethod
+    def entities(cls, options: Namespace) -> Sequence[Entity]:
+        """What is on the host while this scenario runs.
+
+        Raises:
+            TargetError: an option of the scenario is wrong.
+        """
+        del options
+        return [Action(source) for source in cls.sources]
+
+    def one(self, due: float | None) -> None:
+        """Make one call, which was `due` then (`time.perf_counter`), or is now."""
+        raise NotImplementedError
+
+    @task
+    def call(self) -> None:
+        options = self.options
+        if not options.rate:
+            self.one(None)
+            return
+        times = due_times(options.rate, options.arrivals)
+        OpenLoop(self.one, self._refuse).run(times)
+
+    @property
+    def options(self) -> Namespace:
+        return cast("Namespace", self.environment.parsed_options)
+
+    @property
+    def target(self) -> Target:
+        options = self.options
+        return Target(
+            self.host or "",
+            options.auth,
+            insecure=options.insecure,
+            ca_file=options.ca_file,
+        )
+
     def invoke(
-        self, source: Source, body: bytes, *, name: str, whole: Callable[[bytes], bool]
-    ) -> None:
+        self, action: str, body: bytes, *, name: str, whole: Whole, due: float | None
+    ) -> Record | None:
         """Invoke and wait; `name` is the line in Locust's table.
 
         A call fails unless it ends 200 with a result that is `whole`.
         """
+        path = f"{NAMESPACE}/actions/{entity_name(action, self.options)}?blocking=true"
+        sent = time.perf_counter()
         with self.client.post(
-            self._path(source),
+            path,
             data=body,  # type: ignore[arg-type]  # bytes are sent as they are
-            headers=self._headers,
+            headers=self.headers,
             name=name,
             catch_response=True,
         ) as response:
-            _judge(response, whole)
+            late_ms = 0.0 if due is None else (sent - due) * 1000
+            response.request_meta["response_time"] += late_ms
+            record = read_record(response.content or b"")
+            response.request_meta["context"] = {
+                "late_ms": late_ms,
+                "status": response.status_code,
+                "times": record.times if record else UNKNOWN,
+            }
+            _judge(response, record, whole)
+        return record
 
-    def warm(self, source: Source, arguments: object) -> None:
+    def report(
+        self, name: str, ms: float, *, error: str | None = None, **known: Any
+    ) -> None:
+        """Count something that is no call of ours, as a line of the table."""
+        self.environment.events.request.fire(
+            request_type="",
+            name=name,
+            response_time=ms,
+            response_length=known.pop("size_bytes", 0),
+            exception=None if error is None else RuntimeError(error),
+            context=known,
+        )
+
+    def warm(self, action: str, arguments: object) -> None:
         """Invoke without being counted; what fails here fails again, counted."""
-        options = self.environment.parsed_options
-        target = Target(self.host or "", options.auth, insecure=options.insecure)
         with suppress(TargetError):
-            Host(target).invoke(_session.action_name(source, options), arguments)
+            Host(self.target).invoke(entity_name(action, self.options), arguments)
 
-    def _path(self, source: Source) -> str:
-        name = _session.action_name(source, self.environment.parsed_options)
-        return f"{NAMESPACE}/actions/{name}?blocking=true&result=true"
+    def _refuse(self, due: float) -> None:
+        late_ms = (time.perf_counter() - due) * 1000
+        self.report("not sent", late_ms, error=OVERLOADED, late_ms=late_ms)
 
 
-def _judge(response: ResponseContextManager, whole: Callable[[bytes], bool]) -> None:
+def _judge(
+    response: ResponseContextManager, record: Record | None, whole: Whole
+) -> None:
     status = response.status_code
     if status == 0:
         return  # no answer: Locust counts it with its own reason
-    content = response.content or b""
     if status != HTTPStatus.OK:
-        response.failure(failure_text(status, content))
-    elif not whole(content):
-        response.failure("200, but not with the result that was asked for")
+        response.failure(failure_text(status, response.content or b""))
+    elif record is None or not whole(record.result):
+        response.failure(INCOMPLETE)
     else:
         response.success()
 
@@ -95,9 +187,10 @@ def failure_text(status: int, content: bytes) -> str:
 
 
 def _error(content: bytes) -> str:
+    """Of the contract's error, or of the record of an action that failed."""
     try:
         answer = json.loads(content)
-    except ValueError:
+        found = answer.get("error") or answer["response"]["result"]["error"]
+    except (ValueError, LookupError, TypeError, AttributeError):
         return content[:ERROR_TEXT_LENGTH].decode(errors="replace")
-    error = answer.get("error", "") if isinstance(answer, dict) else ""
-    return error if isinstance(error, str) else json.dumps(error)
+    return found if isinstance(found, str) else json.dumps(found)

@@ -9,28 +9,23 @@ platform. Vary the clients:
 from __future__ import annotations
 
 import json
-from typing import Any
+from functools import partial
+from operator import eq
 
 from _actions import SLEEP
 from _user import ActionUser
-from locust import task
 
 SLEEP_MS = 30
 ARGUMENTS = {"ms": SLEEP_MS}
 BODY = json.dumps(ARGUMENTS).encode()
+NAME = f"concurrency {SLEEP_MS} ms"
 
 
 class ConcurrencyUser(ActionUser):
     sources = (SLEEP,)
 
     def on_start(self) -> None:
-        self.warm(SLEEP, ARGUMENTS)
+        self.warm(SLEEP.name, ARGUMENTS)
 
-    @task
-    def sleep(self) -> None:
-        self.invoke(SLEEP, BODY, name=f"concurrency {SLEEP_MS} ms", whole=_slept)
-
-
-def _slept(content: bytes) -> bool:
-    result: Any = json.loads(content)
-    return isinstance(result, dict) and result.get("ms") == SLEEP_MS
+    def one(self, due: float | None) -> None:
+        self.invoke(SLEEP.name, BODY, name=NAME, whole=partial(eq, ARGUMENTS), due=due)

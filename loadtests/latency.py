@@ -1,7 +1,9 @@
 """How long one warm call takes: one client, one action, 1 KB, nothing waiting.
 
 However many users a run has, one of them measures latency; the others are the load of
-the scenarios beside it.
+the scenarios beside it. The open loop is the same call at a steady rate:
+
+    locust -f loadtests LatencyUser --headless -t 30s --rate 20
 """
 
 from __future__ import annotations
@@ -9,9 +11,8 @@ from __future__ import annotations
 from functools import partial
 
 from _actions import ECHO
-from _payloads import ONE_KB, came_back, payload
+from _payloads import KILOBYTE, payload, same
 from _user import ActionUser
-from locust import task
 
 
 class LatencyUser(ActionUser):
@@ -19,9 +20,13 @@ class LatencyUser(ActionUser):
     fixed_count = 1
 
     def on_start(self) -> None:
-        self.warm(ECHO, {"data": ""})
+        self.warm(ECHO.name, {"data": ""})
 
-    @task
-    def echo(self) -> None:
-        whole = partial(came_back, ONE_KB)
-        self.invoke(ECHO, payload(ONE_KB), name=f"latency {ONE_KB} warm", whole=whole)
+    def one(self, due: float | None) -> None:
+        self.invoke(
+            ECHO.name,
+            payload(KILOBYTE),
+            name="latency 1 KB warm",
+            whole=partial(same, KILOBYTE),
+            due=due,
+        )

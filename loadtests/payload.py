@@ -1,37 +1,35 @@
 """Experiment B: what the size of parameters and result costs.
 
-An echo with 1 KB, 100 KB and 1 MB in and out; each size has its own line.
+An echo with 1 KB, 100 KB and 1 MB in and out, in turn; each size has its own line.
+Other sizes:
+
+    locust -f loadtests PayloadUser --headless -t 30s --payload-bytes 0,17,1024
 """
 
 from __future__ import annotations
 
+import random
 from functools import partial
 
 from _actions import ECHO
-from _payloads import HUNDRED_KB, ONE_KB, ONE_MB, Size, came_back, payload
+from _payloads import KILOBYTE, MEGABYTE, payload, same, size_text
 from _user import ActionUser
-from locust import task
+
+SIZES = (KILOBYTE, 100 * KILOBYTE, MEGABYTE)
 
 
 class PayloadUser(ActionUser):
     sources = (ECHO,)
 
     def on_start(self) -> None:
-        self.warm(ECHO, {"data": ""})
+        self.warm(ECHO.name, {"data": ""})
 
-    @task
-    def one_kb(self) -> None:
-        self._echo(ONE_KB)
-
-    @task
-    def hundred_kb(self) -> None:
-        self._echo(HUNDRED_KB)
-
-    @task
-    def one_mb(self) -> None:
-        self._echo(ONE_MB)
-
-    def _echo(self, size: Size) -> None:
+    def one(self, due: float | None) -> None:
+        size = random.choice(self.options.payload_bytes or SIZES)
         self.invoke(
-            ECHO, payload(size), name=f"payload {size}", whole=partial(came_back, size)
+            ECHO.name,
+            payload(size),
+            name=f"payload {size_text(size)}",
+            whole=partial(same, size),
+            due=due,
         )
