@@ -92,15 +92,27 @@ class Sandboxing(Section, frozen=True, kw_only=True):
     parked: Annotated[int, msgspec.Meta(ge=0, le=64)] = 2
 
 
-class Runtime(Section, frozen=True, kw_only=True):
-    """One language: its interpreter. Missing interpreters are left out, visibly."""
+class PythonRuntime(Section, frozen=True, kw_only=True):
+    """Its interpreter. Missing interpreters are left out, visibly."""
 
-    interpreter: str
+    interpreter: str = "/usr/bin/python3"
+
+
+class NodeRuntime(Section, frozen=True, kw_only=True):
+    interpreter: str = "/usr/bin/node"
 
 
 class Runtimes(Section, frozen=True, kw_only=True):
-    python: Runtime = Runtime(interpreter="/usr/bin/python3")
-    nodejs: Runtime = Runtime(interpreter="/usr/bin/node")
+    """The kinds: `kinds` is a folder with manifests of more of them (docs/kinds.md).
+
+    `images`: patterns of images, and the kind that a `blackbox` of them runs as; an
+    empty kind leaves it to a container engine.
+    """
+
+    python: PythonRuntime = PythonRuntime()
+    nodejs: NodeRuntime = NodeRuntime()
+    kinds: str = "/etc/edgewhisk/kinds"
+    images: dict[str, str] = {}
 
 
 class Containers(Section, frozen=True, kw_only=True):
