@@ -107,6 +107,11 @@ class Host:
         with _unless(*([http.client.BAD_GATEWAY, 404] if refusable else ())):
             self._answer("POST", path, told)
 
+    def as_system(self, method: str, path: str, body: object = None) -> Any:
+        """Ask with the key of whisk.system."""
+        auth = self.target.system_auth or self.target.auth
+        return self._answer(method, path, body, auth=auth)
+
     def _runtimes(self) -> dict[str, list[object]] | None:
         """None where GET / is hidden, as behind some gateways."""
         try:
@@ -123,13 +128,14 @@ class Host:
         body: object = None,
         *,
         timeout_s: float = TIMEOUT_S,
+        auth: str = "",
     ) -> Any:
         request = Request(  # noqa: S310 (the target is http or https)
             self.target.url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={
-                "Authorization": authorization(self.target.auth),
+                "Authorization": authorization(auth or self.target.auth),
                 "Content-Type": "application/json",
             },
         )

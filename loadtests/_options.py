@@ -60,6 +60,8 @@ def _add_method(parser: LocustArgumentParser) -> None:
         "loop: a user calls again when it has been answered)",
     )
     add("--arrivals", choices=ARRIVALS, default="constant", help="of the open loop")
+    add("--slots", type=int, help="calls that the node runs at once, of one scenario")
+    add("--memory", type=int, default=0, help="of the actions, in MB (burst)")
     add("--warm-up", type=positive, default=0.0, help="seconds that do not count")
     add("--samples", default="", help="write every call as a line to this CSV file")
 

@@ -21,6 +21,7 @@ import gevent
 from _entities import Entity
 from _openwhisk import Host
 from _samples import Samples
+from _slots import Slots
 from _target import Place, Target, TargetError, find_target
 from locust import events
 from locust.env import Environment
@@ -56,6 +57,7 @@ class Session:
         self._samples = samples
         self._host: Host | None = None
         self._entities: list[Entity] = []
+        self._slots: Slots | None = None
 
     def on_start(self, **_: Any) -> None:
         if self._options().warm_up:
@@ -70,6 +72,7 @@ class Session:
                 self._environment.runner.stop()
 
     def on_stop(self, **_: Any) -> None:
+        self._restore()
         host, self._host = self._host, None
         while host is not None and self._entities:
             entity = self._entities.pop()
@@ -77,6 +80,14 @@ class Session:
                 entity.delete(host, self._options())
             except TargetError as error:
                 _log.warning("%s is left behind: %s", entity.name, error)
+
+    def _restore(self) -> None:
+        slots, self._slots = self._slots, None
+        if slots is not None:
+            try:
+                slots.restore()
+            except TargetError as error:
+                _log.warning("the node keeps its number of slots: %s", error)
 
     def on_quitting(self, **_: Any) -> None:
         """Write the samples; a run without a call must not look like a success."""
@@ -117,6 +128,8 @@ class Session:
         target = self._target()
         self._host = Host(target)
         try:
+            if self._options().slots:
+                self._slots = self._set_slots(self._host)
             self._deploy(self._host)
         except BaseException:
             self.on_stop()
@@ -134,6 +147,13 @@ class Session:
             entity.put(host, options)
         count, family = len(self._entities), options.family
         _log.info("%s: deployed %d %s actions", host.target.url, count, family)
+
+    def _set_slots(self, host: Host) -> Slots:
+        classes = [user.__name__ for user in self._environment.user_classes]
+        if len(classes) > 1:
+            names = ", ".join(classes)
+            raise TargetError(f"--slots is for one scenario alone, not for {names}")
+        return Slots(host, self._options().slots)
 
     def _wanted(self) -> list[Entity]:
         """What the chosen scenarios need, each once, in a steady order.

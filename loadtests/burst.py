@@ -57,7 +57,7 @@ class BurstUser(ActionUser):
     @classmethod
     def entities(cls, options: Namespace) -> Sequence[Entity]:
         _tasks(options)
-        return [Action(WORKS[name]) for name in _works(options)]
+        return [Action(WORKS[name], options.memory) for name in _works(options)]
 
     def one(self, due: float | None) -> None:
         del due
@@ -72,7 +72,7 @@ class BurstUser(ActionUser):
             arguments: dict[str, Any] = ARGUMENTS.get(name, {})
             if name == "download":
                 arguments = {"url": self._served(stack)}
-            self.warm(name, arguments)
+            self.warm(self._action(name), arguments)
             begun = time.perf_counter()
             pool = Pool(SENDERS)
             body = json.dumps(arguments).encode()
@@ -82,6 +82,9 @@ class BurstUser(ActionUser):
             took_ms = (time.perf_counter() - begun) * 1000
         self._tell(label, [each for each in ended if each], tasks, took_ms)
 
+    def _action(self, name: str) -> str:
+        return Action(WORKS[name], self.options.memory).name
+
     def _served(self, stack: ExitStack) -> str:
         options = self.options
         server = ObjectServer(
@@ -90,7 +93,7 @@ class BurstUser(ActionUser):
         return stack.enter_context(server).url
 
     def _accepted(self, name: str, body: bytes, label: str) -> str | None:
-        path = f"{NAMESPACE}/actions/{entity_name(name, self.options)}"
+        path = f"{NAMESPACE}/actions/{entity_name(self._action(name), self.options)}"
         with self.client.post(
             path,
             data=body,  # type: ignore[arg-type]  # bytes are sent as they are
