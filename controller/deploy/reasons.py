@@ -30,7 +30,19 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         r"[Mm]issing sudo password|a password is required|[Ii]ncorrect sudo password",
         "sudo wants a password: set ansible_become_password, or allow NOPASSWD",
     ),
+    (
+        r"sudo: (?:command )?not found",
+        "install sudo there, or set ansible_become_method",
+    ),
     (r"is not in the sudoers file", "give this user sudo, or set ansible_user"),
+    (
+        r"interpreter '?\S+'? was not found|python3?: not found",
+        "install Python there: sudo apt-get install python3",
+    ),
+    (
+        r"requires a minimum of Python|SyntaxError: future feature annotations",
+        "its Python is too old: upgrade to Debian 12 or newer",
+    ),
     (r"No space left on device", "free some disk there"),
     (
         r"No matching distribution found|Could not find a version",
@@ -51,7 +63,9 @@ _ERROR = re.compile(
     r"^(?:error|fatal|e)\s*:|^[\w.]+(?:error|exception)\s*:", re.IGNORECASE
 )
 # What modules say when the program they ran has said more.
-_VAGUE = re.compile(r"^$|non-zero return code|MODULE FAILURE|failed to validate")
+_VAGUE = re.compile(
+    r"^$|non-zero return code|MODULE FAILURE|failed to validate|deserialization failed"
+)
 
 
 def reason_unreachable(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from pathlib import Path
 
 import pytest
 
+from controller.deploy.bundle import fetch_packages
 from controller.deploy.release import CONSTRAINTS, make_release
+from tests.hosts.site import Outcome, Site
 
 SUITE = "bookworm"
 PYTHON = "3.11"
@@ -38,6 +41,8 @@ PACKAGES = (
     "systemd",
     "systemd-sysv",
 )
+# What a machine may be without: the bundle has it.
+LACKING = ("bubblewrap", "mosquitto")
 USER = "pi"
 SUBNET = "10.77.0"
 BOOT_TIMEOUT_S = 90
@@ -66,15 +71,40 @@ def run(*command: str | Path, timeout: float = COMMAND_TIMEOUT_S) -> str:
     return done.stdout
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Machine:
-    """One booted machine; `enter` is the command that enters its network."""
+    """One machine; `enter` is the command that enters its network, `root` its files.
+
+    `port` is where it is plugged into the network.
+    """
 
     name: str
     address: str
     key: Path
+    root: Path
     enter: Sequence[str]
-    process: subprocess.Popen[bytes]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def port(self) -> str:
+        return f"vb-{self.name}"
+
+    def boot(self) -> None:
+        nspawn = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "-b"]
+        nspawn += ["--network-bridge=br0", f"--machine={self.name}"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self.enter, *nspawn, "-D", str(self.root)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                # Else parts of /proc are covered, and the kernel lets nobody inside
+                # mount a new one, which a machine of its own allows.
+                env={**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"},
+            )
+        self.wait_until_up()
 
     def ssh(self, command: str, *, timeout: float = 60) -> str:
         options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"]
@@ -86,6 +116,7 @@ class Machine:
         )
 
     def wait_until_up(self) -> None:
+        assert self.process is not None
         give_up = time.monotonic() + BOOT_TIMEOUT_S
         while True:
             try:
@@ -97,14 +128,32 @@ class Machine:
             else:
                 return
 
+    def plug(self, *, into: bool) -> None:
+        """Its cable, pulled out or plugged in again."""
+        state = "up" if into else "down"
+        run(*self.enter, "ip", "link", "set", self.port, state)
+
+    def lose_power(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
     def power_off(self) -> None:
         """SIGTERM makes systemd-nspawn shut the machine down in order."""
+        if self.process is None:
+            return
         self.process.terminate()
         try:
             self.process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            self.lose_power()
+
+    def written_bytes(self) -> int:
+        """What has been written to its disk, the file system's own writes included."""
+        run("sync", "-f", self.root)
+        disk = run("findmnt", "-no", "SOURCE", self.root.parent).strip()
+        sectors = Path("/sys/block", Path(disk).name, "stat").read_text().split()[6]
+        return int(sectors) * 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,39 +171,42 @@ class Lab:
         return ("nsenter", f"--net=/run/netns/{self.namespace}")
 
     @contextmanager
-    def machine(self, name: str, number: int) -> Iterator[Machine]:
+    def machine(self, name: str, number: int, *, disk_mb: int = 0) -> Iterator[Machine]:
+        """A booted machine; with `disk_mb` it has a disk of its own, of that size."""
         address = f"{SUBNET}.{10 + number}"
-        with self._overlay(name) as root:
+        (self.folder / name).mkdir()
+        with self._disk(name, disk_mb), self._overlay(name) as root:
             self._furnish(root, name, address)
-            log = (self.folder / f"{name}.log").open("wb")
-            process = subprocess.Popen(
-                self._boot_command(root, name),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                # Else parts of /proc are covered, and the kernel lets nobody inside
-                # mount a new one, which a machine of its own allows.
-                env={**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"},
-            )
-            machine = Machine(name, address, self.key, self.enter, process)
+            log = self.folder / f"{name}.log"
+            machine = Machine(name, address, self.key, root, self.enter, log)
             try:
-                machine.wait_until_up()
+                machine.boot()
                 yield machine
             finally:
                 machine.power_off()
-                log.close()
 
-    def _boot_command(self, root: Path, name: str) -> list[str]:
-        nspawn = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "-b"]
-        nspawn += ["--network-bridge=br0", f"--machine={name}", "-D", str(root)]
-        return [*self.enter, *nspawn]
+    @contextmanager
+    def _disk(self, name: str, size_mb: int) -> Iterator[None]:
+        if not size_mb:
+            yield
+            return
+        image = self.folder / f"{name}.ext4"
+        with image.open("wb") as file:
+            file.truncate(size_mb << 20)
+        now = "lazy_itable_init=0,lazy_journal_init=0"
+        run("mkfs.ext4", "-q", "-m", "0", "-E", now, image)
+        run("mount", "-o", "loop", image, self.folder / name)
+        try:
+            yield
+        finally:
+            run("umount", self.folder / name)
+            image.unlink()
 
     @contextmanager
     def _overlay(self, name: str) -> Iterator[Path]:
         parts = {part: self.folder / name / part for part in ("up", "work", "root")}
         for part in parts.values():
-            part.mkdir(parents=True)
+            part.mkdir()
         layers = f"lowerdir={self.root},upperdir={parts['up']},workdir={parts['work']}"
         run("mount", "-t", "overlay", "overlay", "-o", layers, parts["root"])
         try:
@@ -218,7 +270,27 @@ def wheelhouse(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip += ["--quiet", "--only-binary=:all:", f"--python-version={PYTHON}"]
     pip += ["-c", str(CONSTRAINTS), "-d", str(folder)]
     run(*pip, f"edgewhisk[agent] @ file://{wheel}")
+    if platform.freedesktop_os_release().get("VERSION_CODENAME") == SUITE:
+        fetch_packages(LACKING, folder / "deb")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fleet(
+    lab: Lab, wheelhouse: Path, edgectl: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """Three machines, deployed to; one booted fleet for all that need three."""
+    with ExitStack() as stack:
+        machines = tuple(
+            stack.enter_context(lab.machine(f"fleet{n}", 10 + n)) for n in (1, 2, 3)
+        )
+        yield Site(machines, tmp_path_factory.mktemp("fleet"), wheelhouse, edgectl)
+
+
+@pytest.fixture(scope="session")
+def fleet_deployed(fleet: Site) -> Outcome:
+    """The fleet's first deployment; the first machine is its broker."""
+    return fleet.deploy(fleet.with_broker())
 
 
 def debian_root() -> Path:

@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +78,11 @@ class Site:
         path.write_text(json.dumps({"all": group}))
         return path
 
+    def with_broker(self, name: str = "fleet.yaml", **more: Any) -> Path:
+        """The inventory that has the first machine as the fleet's broker."""
+        broker = {"hosts": {self.machine.name: {}}}
+        return self.inventory(name, groups={"mqtt_brokers": broker}, **more)
+
     def deploy(self, inventory: Path, *options: str) -> Outcome:
         wheels = ["--wheelhouse", str(self.wheelhouse)]
         return self.play("deploy", "-i", str(inventory), *wheels, *options)
@@ -88,19 +95,23 @@ class Site:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`edgectl ARGUMENTS` in the lab's network."""
         return subprocess.run(
-            [*self.machine.enter, sys.executable, "-m", "controller", *arguments],
+            self._command(*arguments),
             capture_output=True,
             text=True,
             check=False,
             timeout=600,
             cwd=self.folder,  # not the checkout, which would come before the wheel
-            env={
-                **os.environ,
-                "HOME": str(self.folder),
-                "PYTHONPATH": str(self.edgectl),
-                "XDG_STATE_HOME": "",
-            },
+            env=self._environment,
         )
+
+    def _command(self, *arguments: str) -> list[str]:
+        python = [sys.executable, "-m", "controller"]
+        return [*self.machine.enter, *python, *arguments]
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        ours = {"HOME": str(self.folder), "PYTHONPATH": str(self.edgectl)}
+        return {**os.environ, **ours, "XDG_STATE_HOME": ""}
 
     def with_release(self, file: str, text: str, *, only: bool = False) -> Site:
         """The same site with a release of which `file` ends with, or is, `text`."""
@@ -110,6 +121,27 @@ class Site:
         kept = "" if only else changed.read_text()
         changed.write_text(f"{kept}\n{text}\n")
         return replace(self, edgectl=copy)
+
+    @contextmanager
+    def under_way(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """`edgectl ARGUMENTS` while something else happens; its talk is its stderr."""
+        with subprocess.Popen(
+            self._command(*arguments),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+            env=self._environment,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
+
+    def releases(self) -> list[str]:
+        """What each machine runs."""
+        link = "basename $(readlink /opt/edgewhisk/current)"
+        return [machine.ssh(link).strip() for machine in self.machines]
 
     def key(self, machine: Machine, *, system: bool = False) -> str:
         kept = self.folder / "group_vars/all/edge_agent.yaml"

@@ -75,10 +75,11 @@ class CallbackModule(CallbackBase):
 
 
 def _failure(result: Any) -> dict[str, str]:
-    """What the task says, and what its program wrote last, loops included."""
+    """What the task says, and what its program wrote last, loops and facts included."""
     if result.task.no_log or result.result.get("_ansible_no_log"):
         return {"text": "the output is hidden, since it may hold secrets"}
     parts = [result.result, *result.result.get("results", [])]
+    parts += result.result.get("failed_modules", {}).values()
     failed = next((part for part in reversed(parts) if part.get("failed")), parts[0])
     said = failed.get("stderr") or failed.get("module_stderr") or ""
     return {"text": str(failed.get("msg") or ""), "stderr": str(said)[-2000:]}
