@@ -276,6 +276,12 @@ OPERATIONS: tuple[Operation, ...] = (
         "Give a namespace limits of its own.",
         body="NamespaceLimits",
     ),
+    _admin(
+        "PATCH",
+        "/edge/v1/limits/{namespace}",
+        "Change some of a namespace's own limits.",
+        body="object",
+    ),
     Operation(
         "DELETE",
         "/edge/v1/limits/{namespace}",

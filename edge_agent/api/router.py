@@ -161,6 +161,7 @@ NAMED: Mapping[str, Methods] = {
     "limits": {
         "GET": subjects.get_limits,
         "PUT": subjects.put_limits,
+        "PATCH": subjects.patch_limits,
         "DELETE": subjects.delete_limits,
     },
 }

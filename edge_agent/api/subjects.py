@@ -8,6 +8,7 @@
     DELETE  /edge/v1/subjects/NAME[?namespace=N]  away with it, or with one of those
     GET     /edge/v1/limits/NAMESPACE             the limits that are its own
     PUT     /edge/v1/limits/NAMESPACE             give it others (names of A49)
+    PATCH   /edge/v1/limits/NAMESPACE             change those named; null: not its own
     DELETE  /edge/v1/limits/NAMESPACE             none of its own
 
 It is for the node's own key: `edge-agent user` is made of it.
@@ -15,7 +16,7 @@ It is for the node's own key: `edge-agent user` is made of it.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -77,6 +78,13 @@ async def put_limits(call: Call) -> Written:
     check_system(call)
     limits = await _read(call, NamespaceLimits)
     await call.services.subjects.set_limits(call.target.name, limits)
+    return answer_json(call, limits, cors=SERVICE)
+
+
+async def patch_limits(call: Call) -> Written:
+    check_system(call)
+    changes = await _read(call, dict[str, Any])
+    limits = await call.services.subjects.change_limits(call.target.name, changes)
     return answer_json(call, limits, cors=SERVICE)
 
 

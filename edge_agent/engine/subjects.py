@@ -8,7 +8,10 @@ is given the namespace finds it there.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
 
 from edge_agent.engine.limits import Limits
 from edge_agent.model.errors import BadRequest, Conflict, NotFound
@@ -53,18 +56,24 @@ class Subjects:
             limits.set_own(namespace, limited)
 
     def all(self) -> list[Subject]:
-        return [self.get(name) for name in self._subjects.subjects]
+        """Without their keys."""
+        return [self._shown(name, keys=False) for name in self._subjects.subjects]
 
     def get(self, name: str) -> Subject:
         """Raises NotFound."""
+        return self._shown(name, keys=True)
+
+    def _shown(self, name: str, *, keys: bool) -> Subject:
         identities = self._subjects.of_subject(name)
         if not identities:
             raise NotFound(name)
         return Subject(
             subject=name,
             namespaces=[
-                SubjectNamespace(name=i.namespace, uuid=i.uuid, key=i.key)
-                for i in identities
+                SubjectNamespace(
+                    name=one.namespace, uuid=one.uuid, key=one.key if keys else ""
+                )
+                for one in identities
             ],
             blocked=name in self._subjects.blocked,
         )
@@ -125,6 +134,22 @@ class Subjects:
         self._check_known(namespace)
         await self._overrides.set_limits(namespace, limits)
         self._limits.set_own(namespace, limits)
+
+    async def change_limits(
+        self, namespace: str, changes: Mapping[str, Any]
+    ) -> NamespaceLimits:
+        """Change some of a namespace's own limits, by the names of A49; None: not own.
+
+        Raises:
+            BadRequest: a name or a value cannot be.
+        """
+        standing = msgspec.to_builtins(self.limits(namespace))
+        try:
+            limits = msgspec.convert({**standing, **changes}, NamespaceLimits)
+        except msgspec.ValidationError as error:
+            raise BadRequest(str(error)) from error
+        await self.set_limits(namespace, limits)
+        return limits
 
     def _identity(self, name: str, namespace: str, auth: str | None) -> Identity:
         taken = self._subjects.owner_of(check_namespace(namespace))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 
-class SubjectNamespace(msgspec.Struct, frozen=True, kw_only=True):
-    """A namespace with the key that opens it."""
+class SubjectNamespace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A namespace with the key that opens it; lists leave the key out."""
 
     name: str
     uuid: str
-    key: str
+    key: str = ""
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -184,6 +184,21 @@ def _open(folder: Path) -> _Files:
         raise
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether an agent uses the folder now."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def lock_folder(folder: Path) -> int:
     """Hold the folder's lock file; the kernel frees it however we end."""
     try:

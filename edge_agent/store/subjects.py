@@ -199,6 +199,26 @@ def _digest(identity: Identity) -> bytes:
     return hashlib.sha256(identity.auth.encode()).digest()
 
 
+def read_key(database: Path, node_key: Path, namespace: str) -> str:
+    """The credentials of a namespace in the store of an agent that runs.
+
+    Raises:
+        OSError, KeyError: there is none that can be read.
+    """
+    connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
+    try:
+        row = connection.execute(
+            "SELECT uuid, key_cipher FROM subject WHERE namespace=?", (namespace,)
+        ).fetchone()
+    except sqlite3.Error as error:
+        raise OSError(f"{database}: {error}") from error
+    finally:
+        connection.close()
+    if row is None:
+        raise KeyError(namespace)
+    return f"{row[0]}:{_decrypt(node_key.read_bytes(), row[1])}"
+
+
 def load_node_key(path: Path) -> bytes:
     """Read the node's key file, made with mode 0600 when it is not there."""
     try:
