@@ -151,8 +151,10 @@ def replay(
     outcomes: dict[str, Outcome] = {}
     for exchange in exchanges:
         name = exchange["name"]
-        missing = [s for s in exchange.get("setup", ()) if outcomes[s].skipped]
-        reason = skip(exchange) or (f"needs {missing[0]}" if missing else "")
+        reason = skip(exchange)
+        if not reason:
+            missing = [s for s in exchange.get("setup", ()) if outcomes[s].skipped]
+            reason = f"needs {missing[0]}" if missing else ""
         outcome = outcomes[name] = Outcome(name, skipped=reason)
         if not reason:
             outcome.problems = replayer(exchange).run(exchange)

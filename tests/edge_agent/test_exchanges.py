@@ -2,7 +2,7 @@
 
 One test for each exchange. All are sent once, in the order in which they were recorded
 (they build on each other), to agents in this process: one whose throttles are out of
-the way, one with the standard ones.
+the way, one with the standard ones, and one that does not let anybody wait for long.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib.util
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -27,17 +27,12 @@ from edge_agent.settings import Settings, parse_settings
 
 START_TIMEOUT_S = 15.0
 
-#: Rows that the agent does not have yet, and what brings them. Delete an entry and its
-#: exchanges are replayed.
-LATER = {
-    **dict.fromkeys(("D21",), "takes a minute"),
-}
+#: They show a wait that expires: sent to a node that waits for a second, not a minute,
+#: and has never run the actions, so that none of them is done in a millisecond.
+IMPATIENT = ("invoke-sq-wait", "wait-default-60", "wait-seq-60", "wait-web-60")
 
-#: Exchanges that are not replayed although their rows are here, by name.
-NOT_REPLAYED = {
-    "invoke-sq-wait": "waits for 1 ms, in which a sequence may be done",
-    "wait-web-60": "takes a minute",
-}
+#: Not replayed, by name.
+NOT_REPLAYED = {"seq-after-wait": "reads the record of what has run for 63 seconds"}
 
 RUNTIMES = r"\$\.runtimes\..*"
 PYTHON = r".*'python:3\.\d+', not 'python:3\.10'"
@@ -101,7 +96,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
     clock = Clock()
     with (
         _agent(_settings(home / "raised")) as raised,
-        _agent(_settings(home / "stock", throttles=STOCK), clock) as stock,
+        _agent(_settings(home / "stock", limits=STOCK), clock) as stock,
+        _agent(_settings(home / "impatient", limits={"blocking_wait_ms": 1000})) as one,
     ):
         replayers = {"stock": _replayer(stock), "raised": _replayer(raised)}
 
@@ -110,10 +106,31 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
                 clock.new_minute()
             return replayers[exchange.get("server", "raised")]
 
-        yield replay.replay(EXCHANGES.values(), replayer, _reason_to_skip)
+        most = (e for name, e in EXCHANGES.items() if name not in IMPATIENT)
+        found = replay.replay(most, replayer, _reason_to_skip)
+        impatient = _replayer(one)
+        yield found | replay.replay(
+            map(EXCHANGES.__getitem__, _with_setups(IMPATIENT)),
+            lambda _: impatient,
+            lambda _: "",
+        )
 
 
-@pytest.mark.parametrize("name", EXCHANGES)
+def _with_setups(names: Iterable[str]) -> list[str]:
+    """Those and all that they build on, in the order of the recording."""
+    wanted = set(names)
+    for name in reversed(EXCHANGES):
+        if name in wanted:
+            wanted |= set(EXCHANGES[name].get("setup", ()))
+    return [name for name in EXCHANGES if name in wanted]
+
+
+def _with_rows(name: str) -> str:
+    """The rows of the contract are part of a test's name."""
+    return "-".join([*(row.lower() for row in EXCHANGES[name]["row"]), name])
+
+
+@pytest.mark.parametrize("name", EXCHANGES, ids=_with_rows)
 def test_an_exchange_is_answered_as_the_real_system_did(
     name: str, outcomes: dict[str, Any]
 ) -> None:
@@ -130,6 +147,7 @@ def test_an_exchange_is_answered_as_the_real_system_did(
 
 def test_every_name_in_the_tables_is_an_exchange() -> None:
     assert EXCHANGES.keys() >= NOT_REPLAYED.keys() | OURS.keys() | AT_A_NEW_MINUTE
+    assert EXCHANGES.keys() >= set(IMPATIENT)
 
 
 STOCK = {
@@ -140,20 +158,17 @@ STOCK = {
 
 
 def _reason_to_skip(exchange: dict[str, Any]) -> str:
-    name = exchange["name"]
-    if name in NOT_REPLAYED:
-        return NOT_REPLAYED[name]
-    return next((LATER[row] for row in exchange["row"] if row in LATER), "")
+    return NOT_REPLAYED.get(exchange["name"], "")
 
 
-def _settings(data: Path, throttles: dict[str, int] | None = None) -> Settings:
+def _settings(data: Path, limits: dict[str, int] | None = None) -> Settings:
     document: dict[str, Any] = {
         "data_dir": str(data),
         "server": {"port": 0},
         "sandbox": {"minimum_level": "rlimits"},
-        "limits": throttles or {},
+        "limits": limits or {},
     }
-    if throttles:  # what is asked to sleep is not waited for
+    if limits:  # what is asked to sleep is not waited for
         document["server"]["stop_timeout_s"] = 0.5
     return parse_settings(document, source="test")
 

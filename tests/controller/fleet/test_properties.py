@@ -19,7 +19,7 @@ CHANGES = st.dictionaries(
 
 
 @given(LINES, CHANGES)
-def test_what_is_set_is_set_and_all_else_stays(
+def test_f7_what_is_set_is_set_and_all_else_stays(
     lines: list[str], changes: dict[str, str | None]
 ) -> None:
     text = "".join(f"{line}\n" for line in lines)
@@ -34,7 +34,7 @@ def test_what_is_set_is_set_and_all_else_stays(
     assert with_properties(after, changes) == after
 
 
-def test_a_target_is_what_wsk_needs() -> None:
+def test_f7_a_target_is_what_wsk_needs() -> None:
     assert properties_of(Target("https://pi", "u:k", name="pi")) == {
         "APIHOST": "https://pi",
         "AUTH": "u:k",

@@ -24,7 +24,7 @@ def read(text: str) -> dict[str, str]:
     return dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
 
 
-async def test_e1_e7_e9_e12_an_ended_run_is_counted_under_upstreams_names(
+async def test_e1_e2_e3_e4_e5_e7_e9_e12_an_ended_run_is_counted_by_upstreams_names(
     server: Any,
 ) -> None:
     await server.put_action()

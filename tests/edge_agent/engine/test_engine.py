@@ -139,7 +139,7 @@ async def test_a_pool_without_room_delays_and_loses_nothing(house: Any) -> None:
     assert house.pool.order == [accepted.activation_id]
 
 
-async def test_an_action_deleted_before_its_turn_is_an_application_error(
+async def test_b46_an_action_deleted_before_its_turn_is_an_application_error(
     house: Any,
 ) -> None:
     action = await house.put_action()
@@ -151,6 +151,8 @@ async def test_an_action_deleted_before_its_turn_is_an_application_error(
     record = await house.store.activations.get("guest", accepted.activation_id)
     assert record.response.status == "application error"
     assert b"may have been deleted" in bytes(record.response.result)
+    assert record.annotation("kind") == "unknown"
+    assert {one.key for one in record.annotations} == {"path", "kind", "limits"}
     assert house.engine.waiting == 0
 
 

@@ -108,7 +108,7 @@ async def stage() -> AsyncIterator[Stage]:
 # --- firing -------------------------------------------------------------------------
 
 
-async def test_a_cron_alarm_fires_each_tick_with_its_payload(stage: Stage) -> None:
+async def test_h22_a_cron_alarm_fires_each_tick_with_its_payload(stage: Stage) -> None:
     await stage.call("alarm", "CREATE", cron="*/2 * * * *", trigger_payload="hi")
     fired = await stage.pass_(5 * MINUTE)
 
@@ -319,7 +319,7 @@ async def test_ten_thousand_alarms_share_one_timer_and_leave_others_the_loop(
 # --- the feeds ----------------------------------------------------------------------
 
 
-async def test_read_answers_as_the_alarms_package_does(stage: Stage) -> None:
+async def test_h23_read_answers_as_the_alarms_package_does(stage: Stage) -> None:
     await stage.call(
         "alarm", "CREATE", cron="0 6 * * *", timezone="Europe/Berlin", strict="false"
     )
@@ -383,7 +383,7 @@ async def test_read_answers_as_the_alarms_package_does(stage: Stage) -> None:
         ),
     ],
 )
-async def test_what_is_wrong_is_said_in_upstreams_words(
+async def test_h23_what_is_wrong_is_said_in_upstreams_words(
     stage: Stage, kind: str, arguments: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(BuiltinError) as raised:

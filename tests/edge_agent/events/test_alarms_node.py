@@ -153,3 +153,37 @@ def test_a_tick_is_neither_lost_nor_doubled_by_kills(
     with closing(sqlite3.connect(agent.data / "state.db")) as store:
         rows = store.execute("SELECT key FROM source_note ORDER BY key").fetchall()
     assert rows == [("alarm/guest/t",), ("clock",)]
+
+
+def test_a89_h21_a_trigger_of_a_feed_is_made_read_changed_and_deleted_as_wsk_does(
+    agent_factory: AgentFactory,
+) -> None:
+    agent = agent_factory(settings=SETTINGS)
+    prepare(agent)
+
+    def make(feed_name: str) -> tuple[int, Any]:
+        """Of `wsk trigger create t2 --feed`: the `-p` go to the feed alone."""
+        annotations = [{"key": "feed", "value": f"/whisk.system/alarms/{feed_name}"}]
+        body = {"name": "t2", "annotations": annotations}
+        assert call(agent, "PUT", f"{OWN}/triggers/t2?overwrite=false", body)[0] == 200
+        return lifecycle(feed_name, "CREATE", minutes=5, trigger_payload={"a": 1})
+
+    def lifecycle(feed_name: str, event: str, **given: Any) -> tuple[int, Any]:
+        life = {"lifecycleEvent": event, "triggerName": "/_/t2", "authKey": agent.key}
+        path = f"{FEEDS}/{feed_name}?blocking=true&result=false"
+        return call(agent, "POST", path, {**life, **given})
+
+    assert make("nothing")[0] == 404
+    assert call(agent, "DELETE", f"{OWN}/triggers/t2")[0] == 200
+    assert make("interval")[0] == 200
+    found = call(agent, "GET", f"{OWN}/triggers/t2")[1]
+    assert found["annotations"][0]["value"] == "/whisk.system/alarms/interval"
+    assert found["parameters"] == []
+    read = lifecycle("interval", "READ")[1]["response"]["result"]
+    assert read["config"]["minutes"] == 5
+    assert lifecycle("interval", "UPDATE", minutes=7)[0] == 200
+    read = lifecycle("interval", "READ")[1]["response"]["result"]
+    assert read["config"]["minutes"] == 7
+    assert lifecycle("interval", "DELETE")[0] == 200
+    assert call(agent, "DELETE", f"{OWN}/triggers/t2")[0] == 200
+    assert lifecycle("interval", "READ")[0] == 502

@@ -119,7 +119,7 @@ async def test_a_job_is_put_back_once_only(open_pool: Open) -> None:
     assert house.asked("init") == []
 
 
-async def test_an_image_that_cannot_be_had_is_the_actions_error(
+async def test_c17_an_image_that_cannot_be_had_is_the_actions_error(
     open_pool: Open,
 ) -> None:
     """C17; without an action to blame it is C18."""

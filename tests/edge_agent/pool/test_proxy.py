@@ -55,7 +55,7 @@ async def test_a_warm_start_has_no_init_time_and_only_its_own_logs(
     assert (warm.init_ms, warm.logs) == (None, ("ran",))
 
 
-async def test_c2_to_c4_what_the_action_is_told(open_pool: Open) -> None:
+async def test_c2_c3_c4_c5_what_the_action_is_told(open_pool: Open) -> None:
     house = await open_pool()
     house.pool.api_host = "http://10.0.0.5:8080"
     sent_ms = house.clock.wall_ms()
@@ -170,6 +170,20 @@ async def test_d8_a_sandbox_is_kept_after_success_and_application_error_only(
     assert finished.timed_out == (said == Gone(Cause.TIMED_OUT))
     assert house.states() == ({"ready": 1} if kept else {})
     assert house.pool.view().used_mb == (256 if kept else 0)
+
+
+async def test_a90_after_a_time_out_the_next_run_has_a_fresh_sandbox(
+    open_pool: Open,
+) -> None:
+    house = await open_pool()
+    house.factory.said_to_run = Gone(Cause.TIMED_OUT)
+    await house.done()
+    house.factory.said_to_run = Answer(b"{}")
+    finished = await house.done()
+    assert finished.response.success
+    assert len(set(house.asked("run"))) == 2
+    await house.settle()
+    assert house.states() == {"ready": 1}
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_a_stamp_has_thirty_columns() -> None:
     assert len(stamp(1)) == 30
 
 
-def test_a_line_has_the_form_that_wsk_strips() -> None:
+def test_c23_a_line_has_the_form_that_wsk_strips() -> None:
     logs = _collector()
     logs.feed("stdout", b"hi\n")
     logs.feed("stderr", b"oh\n")
@@ -62,7 +62,7 @@ def test_how_output_is_cut_makes_no_difference(text: str, cuts: list[int]) -> No
     assert logs.take() == tuple(f"{AT} stdout: {line}" for line in expected)
 
 
-def test_nothing_is_kept_with_a_limit_of_zero() -> None:
+def test_c24_nothing_is_kept_with_a_limit_of_zero() -> None:
     logs = _collector(0)
     logs.feed("stdout", b"x\n" * 10)
     assert logs.deaf
@@ -70,7 +70,7 @@ def test_nothing_is_kept_with_a_limit_of_zero() -> None:
 
 
 @pytest.mark.parametrize("chunk", [b"\n", b"x" * 7, b"long line\n" * 50, b"y" * 500])
-def test_a_flood_is_cut_with_one_notice(chunk: bytes) -> None:
+def test_c24_a_flood_is_cut_with_one_notice(chunk: bytes) -> None:
     logs = _collector(1000)
     for _ in range(500):
         logs.feed("stdout", chunk)

@@ -52,7 +52,9 @@ async def _run(bench: Bench, code: str, value: Any = None) -> Ran:
         ("x = 1; undeclared = 2; function main (args) { return args }", "main"),
     ],
 )
-async def test_main_is_found_and_answers(bench: Bench, code: str, main: str) -> None:
+async def test_c37_main_is_found_and_answers(
+    bench: Bench, code: str, main: str
+) -> None:
     value = {"text": 'ünï \u2028 "quoted" \n', "n": [1.5, None]}
     assert await _once(bench, code, value, main=main) == value
 
@@ -69,7 +71,7 @@ async def test_main_is_found_and_answers(bench: Bench, code: str, main: str) -> 
         ("return Promise.reject({ code: 5 })", {"error": {"code": 5}}),
     ],
 )
-async def test_results_and_rejections_are_read_as_the_runtime_does(
+async def test_c41_results_and_rejections_are_read_as_the_runtime_does(
     bench: Bench, body: str, expected: Any
 ) -> None:
     assert await _once(bench, f"function main () {{ {body} }}") == expected
@@ -86,13 +88,15 @@ async def test_a_rejected_error_keeps_its_name_and_message(bench: Bench) -> None
     assert "TypeError: no" in error["stack"]
 
 
-async def test_a_synchronous_throw_is_a_developer_error(bench: Bench) -> None:
+async def test_c41_a_synchronous_throw_is_a_developer_error(bench: Bench) -> None:
     ran = await _run(bench, "function main () { throw new Error('boom') }")
     assert bench.refusal(ran) == "An error has occurred: Error: boom"
 
 
 @pytest.mark.parametrize("value", ["5", "'text'", "true", "null", "() => 1"])
-async def test_a_result_that_is_no_object_is_refused(bench: Bench, value: str) -> None:
+async def test_c41_a_result_that_is_no_object_is_refused(
+    bench: Bench, value: str
+) -> None:
     ran = await _run(bench, f"function main () {{ return {value} }}")
     assert bench.refusal(ran) == NO_RESULT
 
@@ -113,7 +117,7 @@ async def test_a_result_that_goes_in_circles_says_so(bench: Bench) -> None:
         ("require('nothing-like-it')", "Cannot find module"),
     ],
 )
-async def test_code_that_cannot_start_is_refused_at_init(
+async def test_c40_code_that_cannot_start_is_refused_at_init(
     bench: Bench, code: str, detail: str
 ) -> None:
     ran = await bench.refused(code, family="nodejs")
@@ -122,7 +126,9 @@ async def test_code_that_cannot_start_is_refused_at_init(
     assert detail in text
 
 
-async def test_variables_of_init_and_run_are_in_the_environment(bench: Bench) -> None:
+async def test_c42_variables_of_init_and_run_are_in_the_environment(
+    bench: Bench,
+) -> None:
     sandbox = await _ready(
         bench, "function main () { return process.env }", env={"K": "v"}
     )
@@ -223,12 +229,12 @@ PACKAGE = {
 ANSWER = {"h": "help", "a": {"n": 1}, "text": "text"}
 
 
-async def test_a_zip_runs_from_its_package(bench: Bench) -> None:
+async def test_c38_a_zip_runs_from_its_package(bench: Bench) -> None:
     code = bench.zipped(PACKAGE)
     assert await _once(bench, code, {"n": 1}, binary=True) == ANSWER
 
 
-async def test_a_tarball_runs_from_its_package(bench: Bench) -> None:
+async def test_c38_a_tarball_runs_from_its_package(bench: Bench) -> None:
     assert await _once(bench, _tarball(PACKAGE), {"n": 1}, binary=True) == ANSWER
 
 
@@ -242,7 +248,7 @@ def _tarball(files: dict[str, str]) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-async def test_main_may_name_a_file_of_the_zip(bench: Bench) -> None:
+async def test_c38_main_may_name_a_file_of_the_zip(bench: Bench) -> None:
     code = bench.zipped({"index.js": "", "other.js": "exports.go = () => ({ ok: 1 })"})
     assert await _once(bench, code, binary=True, main="other.go") == {"ok": 1}
 
@@ -257,7 +263,7 @@ async def test_main_may_name_a_file_of_the_zip(bench: Bench) -> None:
         ({"index.js": "exports.other = 1"}, "entrypoint 'main' is not a function"),
     ],
 )
-async def test_a_zip_that_cannot_be_used_is_refused(
+async def test_c38_a_zip_that_cannot_be_used_is_refused(
     bench: Bench, files: dict[str, str], detail: str
 ) -> None:
     code = bench.zipped(files)
@@ -266,6 +272,6 @@ async def test_a_zip_that_cannot_be_used_is_refused(
 
 
 @pytest.mark.parametrize("code", ["bm90IGEgemlw", "%%%", "UEsDBA==", "H4sIAAAA"])
-async def test_what_is_no_archive_is_refused(bench: Bench, code: str) -> None:
+async def test_c40_what_is_no_archive_is_refused(bench: Bench, code: str) -> None:
     ran = await bench.refused(code, family="nodejs", binary=True)
     assert bench.refusal(ran).startswith("Initialization has failed due to: ")

@@ -29,16 +29,16 @@ NO_RESULT = "The action did not return a dictionary or array."
         [1, {"a": 2}],
     ],
 )
-async def test_main_answers_with_what_it_returns(bench: Bench, value: Any) -> None:
+async def test_c29_main_answers_with_what_it_returns(bench: Bench, value: Any) -> None:
     assert await bench.once(ECHO, value) == value
 
 
-async def test_main_goes_by_the_name_that_exec_gives(bench: Bench) -> None:
+async def test_c29_main_goes_by_the_name_that_exec_gives(bench: Bench) -> None:
     code = "def greet(args):\n    return {'hello': args['name']}\n"
     assert await bench.once(code, {"name": "you"}, main="greet") == {"hello": "you"}
 
 
-async def test_globals_survive_between_runs(bench: Bench) -> None:
+async def test_c34_globals_survive_between_runs(bench: Bench) -> None:
     code = "n = 0\ndef main(args):\n    global n\n    n += 1\n    return {'n': n}\n"
     sandbox = await bench.ready(code)
     assert [bench.result(await bench.run(sandbox)) for _ in range(3)] == [
@@ -49,7 +49,7 @@ async def test_globals_survive_between_runs(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("imported", ["import os\n", ""])
-async def test_init_and_run_put_their_variables_into_the_environment(
+async def test_c34_init_and_run_put_their_variables_into_the_environment(
     bench: Bench, imported: str
 ) -> None:
     code = f"{imported}def main(args):\n    import os\n    return dict(os.environ)\n"
@@ -72,7 +72,7 @@ async def test_children_inherit_the_variables_of_the_run(bench: Bench) -> None:
     assert await bench.once(code) == {"v": "1700000000000\n"}
 
 
-async def test_an_exception_in_main_is_an_application_error(bench: Bench) -> None:
+async def test_c33_an_exception_in_main_is_an_application_error(bench: Bench) -> None:
     code = "def main(args):\n    raise ValueError('no ' + args['x'])\n"
     sandbox = await bench.ready(code)
     ran = await bench.run(sandbox, {"x": "luck"})
@@ -85,7 +85,9 @@ async def test_an_exception_in_main_is_an_application_error(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize("value", ["None", "5", "'text'", "True"])
-async def test_a_result_that_is_no_object_is_refused(bench: Bench, value: str) -> None:
+async def test_c35_a_result_that_is_no_object_is_refused(
+    bench: Bench, value: str
+) -> None:
     sandbox = await bench.ready(f"def main(args):\n    return {value}\n")
     assert bench.refusal(await bench.run(sandbox)) == NO_RESULT
 
@@ -134,7 +136,7 @@ async def test_a_crash_in_init_is_gone(bench: Bench) -> None:
     assert bench.cause(await bench.refused("import os\nos._exit(1)\n")) == Cause.EXITED
 
 
-async def test_print_is_logged_with_the_run_that_did_it(bench: Bench) -> None:
+async def test_c35_print_is_logged_with_the_run_that_did_it(bench: Bench) -> None:
     code = (
         "import sys\nprint('at init')\n"
         "def main(args):\n"
@@ -179,7 +181,7 @@ async def test_running_out_of_memory_is_told_apart(bench: Bench) -> None:
 # Archives
 
 
-async def test_a_zip_runs_with_its_helpers_and_files(bench: Bench) -> None:
+async def test_c30_a_zip_runs_with_its_helpers_and_files(bench: Bench) -> None:
     code = bench.zipped(
         {
             "__main__.py": "import helper, os\n"
@@ -208,7 +210,7 @@ async def test_a_zip_runs_with_its_helpers_and_files(bench: Bench) -> None:
         ({"__main__.py": ECHO, "virtualenv/bin/x": ""}, "activate_this.py"),
     ],
 )
-async def test_a_zip_that_cannot_be_used_is_refused(
+async def test_c30_c31_a_zip_that_cannot_be_used_is_refused(
     bench: Bench, files: dict[str, str], logged: str
 ) -> None:
     ran = await bench.refused(bench.zipped(files), binary=True)
@@ -221,7 +223,7 @@ async def test_what_is_no_zip_is_refused(bench: Bench, code: str) -> None:
     assert bench.refusal(await bench.refused(code, binary=True)) == NO_BINARY
 
 
-async def test_a_virtualenv_in_the_zip_goes_first(bench: Bench) -> None:
+async def test_c31_a_virtualenv_in_the_zip_goes_first(bench: Bench) -> None:
     code = bench.zipped(
         {
             "__main__.py": "import json\ndef main(args):\n    return {'mine': json.mine}\n",
