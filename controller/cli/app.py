@@ -32,6 +32,7 @@ from controller.cli import (
     package,
     rotate,
     rule,
+    settings,
     target,
     trigger,
 )
@@ -58,7 +59,16 @@ _ORDER += [
     "deploy",
     "apply",
 ]
-_ORDER += ["backup", "restore", "bundle", "rotate", "remove", "doctor", "target"]
+_ORDER += [
+    "backup",
+    "restore",
+    "settings",
+    "bundle",
+    "rotate",
+    "remove",
+    "doctor",
+    "target",
+]
 
 
 class Edgectl(TyperGroup):
@@ -147,5 +157,6 @@ app.command("remove", rich_help_panel=_OPERATE)(deploy.remove)
 app.command("apply", rich_help_panel=_OPERATE)(apply.apply)
 app.command("backup", rich_help_panel=_OPERATE)(backup.backup)
 app.command("restore", rich_help_panel=_OPERATE)(backup.restore)
+app.add_typer(settings.app, name="settings", rich_help_panel=_OPERATE)
 app.command("doctor", rich_help_panel=_OPERATE)(doctor.doctor)
 app.add_typer(target.app, name="target", rich_help_panel=_OPERATE)

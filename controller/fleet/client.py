@@ -272,7 +272,7 @@ class Client:
 
     # --- our own extensions -----------------------------------------------------
 
-    async def edge(self, path: str, *, method: str = "GET") -> Any:
+    async def edge(self, path: str, *, method: str = "GET", body: object = None) -> Any:
         """Ask for `/edge/v1/PATH`: the answer decoded, None when it has no body.
 
         The system key is used when the target has one. 404 or 405 from a host that is
@@ -280,7 +280,11 @@ class Client:
         """
         url = URL(f"{self.target.url}/edge/v1/{path}", encoded=True)
         reply = await self._transport.send(
-            method, url, idempotent=method == "GET", headers=self.edge_headers
+            method,
+            url,
+            None if body is None else msgspec.json.encode(body),
+            idempotent=method == "GET",
+            headers=self.edge_headers,
         )
         return reply.decode(Any) if reply.body else None
 
