@@ -7,6 +7,7 @@ file knows the line; everything else is Ansible's own judgement (`ansible-invent
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,10 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from controller.fleet.inventory import YAML_ENDINGS
-from controller.fleet.inventory_form import check_yaml
+from controller.fleet.inventory_form import check_variables, check_yaml
 from controller.fleet.inventory_place import InventoryError
 
 CHECK_TIMEOUT_S = 60
+VARIABLES_ENDINGS = {"", ".json", *YAML_ENDINGS}
 
 
 def hosts_of(
@@ -31,8 +33,7 @@ def hosts_of(
     """
     if not inventory.exists():
         raise InventoryError(f"{inventory}: no such file; give -i INVENTORY")
-    if inventory.is_file() and inventory.suffix in YAML_ENDINGS:
-        check_yaml(inventory)
+    _check_files(inventory)
     hosts = _ask_ansible(inventory, limit, environ)
     if not hosts and limit:
         raise InventoryError(f"{inventory}: --limit {limit} matches none of its hosts")
@@ -41,6 +42,24 @@ def hosts_of(
             f"{inventory}: no hosts; write them as `all: {{hosts: {{NAME: ...}}}}`"
         )
     return hosts
+
+
+def _check_files(inventory: Path) -> None:
+    """The inventory's own files in YAML, and those of its variables."""
+    folder = inventory if inventory.is_dir() else inventory.parent
+    own = sorted(folder.iterdir()) if inventory.is_dir() else [inventory]
+    for file in own:
+        if file.is_file() and file.suffix in YAML_ENDINGS:
+            check_yaml(file)
+    for kind in ("group_vars", "host_vars"):
+        for file in sorted((folder / kind).rglob("*")):
+            if file.is_file() and file.suffix in VARIABLES_ENDINGS and _is_read(file):
+                check_variables(file)
+
+
+def _is_read(file: Path) -> bool:
+    """Ansible passes over hidden files and what editors leave."""
+    return not file.name.startswith(".") and not file.name.endswith("~")
 
 
 def _ask_ansible(
@@ -69,6 +88,7 @@ def _first_error(inventory: Path, stderr: str) -> str:
     """Ansible's own words, without what it says around them."""
     place = re.search(r"^Origin: (\S+)", stderr, re.MULTILINE)
     plugin = "yaml" if inventory.suffix in YAML_ENDINGS else "ini"
+    plugin = "script" if os.access(inventory, os.X_OK) else plugin
     said = re.findall(rf"with '{plugin}' plugin: (.+)", stderr)
     said += re.findall(r"^\[ERROR\]: (.+)", stderr, re.MULTILINE)
     origin = place.group(1) if place else str(inventory)

@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from controller.deploy.reasons import reason_failed, reason_unreachable
+from controller.deploy.reasons import (
+    reason_broken_off,
+    reason_failed,
+    reason_unreachable,
+)
 
 
 class _Line(msgspec.Struct, frozen=True, tag_field="event"):
@@ -95,8 +99,14 @@ def parse_event(line: str | bytes) -> Event:
     return _DECODER.decode(line)
 
 
-def recap_of(events: Iterable[Event], hosts: Iterable[str], *, goal: str = "") -> Recap:
-    """Add the events up. A host without any was never reached: the run broke off.
+def recap_of(
+    events: Iterable[Event],
+    hosts: Iterable[str],
+    *,
+    goal: str = "",
+    broke_off: str = "",
+) -> Recap:
+    """Add the events up. A host without any was not done: `broke_off` says why.
 
     `goal` is the task that ends a host's run well: a host that nothing is wrong with
     but that did not come so far was left as it is, since another one failed before.
@@ -120,7 +130,7 @@ def recap_of(events: Iterable[Event], hosts: Iterable[str], *, goal: str = "") -
                 }
             case _:
                 pass
-    recaps = {name: _ended(name, found, reasons) for name in hosts}
+    recaps = {name: _ended(name, found, reasons, broke_off) for name in hosts}
     if not goal:
         return Recap(recaps)
     failed = ", ".join(name for name, recap in recaps.items() if not recap.well)
@@ -145,12 +155,15 @@ def _of_counts(counts: Counts) -> HostRecap:
 
 
 def _ended(
-    name: str, found: Mapping[str, HostRecap], reasons: Mapping[str, str]
+    name: str,
+    found: Mapping[str, HostRecap],
+    reasons: Mapping[str, str],
+    broke_off: str,
 ) -> HostRecap:
     recap = found.get(name)
     if recap is None:
-        broke_off = "the run ended before this host was done; run it again"
-        return HostRecap(failed=1, reason=reasons.get(name, broke_off))
+        why = reasons.get(name) or reason_broken_off(broke_off)
+        return HostRecap(failed=1, reason=why)
     if recap.well:
         return recap
     return msgspec.structs.replace(recap, reason=reasons.get(name, "see the log"))

@@ -18,11 +18,12 @@ from typing import IO, Any
 
 import msgspec
 
-from controller.deploy.events import Event, Recap, parse_event, recap_of
+from controller.deploy.events import Event, Recap, Stats, parse_event, recap_of
 from controller.deploy.release import find_ansible
 
 STOP_TIMEOUT_S = 15
 CALLBACK = "edgewhisk_events"
+_ERROR = "[ERROR]:"
 USUAL_CONFIGS = ("ansible.cfg", "~/.ansible.cfg", "/etc/ansible/ansible.cfg")
 
 
@@ -61,7 +62,16 @@ def play(
         log.write(f"$ {shlex.join(command)}\n")
         log.flush()
         events = _run(command, log, on_event, environment)
-    return recap_of(events, run.hosts, goal="" if run.check else run.goal)
+    goal = "" if run.check else run.goal
+    if any(isinstance(event, Stats) for event in events):
+        return recap_of(events, run.hosts, goal=goal)
+    return recap_of(events, run.hosts, goal=goal, broke_off=_last_error(run.log))
+
+
+def _last_error(log: Path) -> str:
+    """Why Ansible gave up as a whole, for example a vault without its password."""
+    said = [line for line in log.read_text().splitlines() if _ERROR in line]
+    return said[-1].partition(_ERROR)[2] if said else ""
 
 
 def command_of(run: Run) -> list[str]:

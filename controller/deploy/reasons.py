@@ -44,6 +44,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         "its Python is too old: upgrade to Debian 12 or newer",
     ),
     (r"No space left on device", "free some disk there"),
+    (r"no vault secrets found", "set ANSIBLE_VAULT_PASSWORD_FILE"),
     (
         r"No matching distribution found|Could not find a version",
         "give the node network, or a --wheelhouse for its architecture and Python",
@@ -80,6 +81,12 @@ def reason_failed(task: str, text: str, stderr: str = "") -> str:
     bare = task.rpartition(" : ")[2]
     said = _telling_line(text, stderr)
     return _with_remedy(f"{bare}: {said}", f"{text}\n{stderr}")
+
+
+def reason_broken_off(said: str) -> str:
+    """Why Ansible ended before it was done; "" when it did not say."""
+    line = said.strip().rstrip(".") or "the run ended before this host was done"
+    return f"{_with_remedy(line, said)}; run it again"
 
 
 def _telling_line(text: str, stderr: str) -> str:

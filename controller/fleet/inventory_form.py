@@ -15,6 +15,7 @@ import yaml
 from controller.fleet.inventory_place import InventoryError, no_inventory
 
 PARTS_OF_GROUP = ("hosts", "vars", "children")
+VAULT = "$ANSIBLE_VAULT"
 
 
 class Encrypted:
@@ -58,6 +59,20 @@ def check_yaml(path: Path) -> None:
         raise InventoryError(f"{path}:1: empty; begin with `all:` and its `hosts:`")
     for group, body in _pairs(document, path, "an inventory", "NAME_OF_GROUP:"):
         _check_group(group.value, body, path)
+
+
+def check_variables(path: Path) -> None:
+    """Find out whether a file of variables is one; what is encrypted is Ansible's.
+
+    Raises:
+        InventoryError: with file, line and fix.
+    """
+    with _told(path):
+        text = path.read_text()
+        document = None if text.startswith(VAULT) else yaml.compose(text)
+    if document is not None:
+        list(_pairs(document, path, "a file of variables", "VARIABLE: VALUE"))
+        load_yaml(path)  # a template without quotes is read as a mapping of mappings
 
 
 class _told:  # noqa: N801 reads as a word

@@ -49,6 +49,41 @@ def test_a_broken_inventory_is_one_line_with_file_line_and_fix(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "line"),
+    [
+        ("host_vars/attic.yaml", "a: [\n", 2),
+        ("host_vars/attic/more.yml", "- a\n", 1),
+        ("group_vars/all", "a: 1\nb: c: d\n", 2),
+        ("group_vars/all.yaml", "a: 1\nb: {{ c }}\n", 2),
+    ],
+)
+def test_a_broken_file_of_variables_is_named_with_its_line(
+    file: str, text: str, line: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(GOOD)
+    broken = tmp_path / file
+    broken.parent.mkdir(parents=True)
+    broken.write_text(text)
+    broken.with_name(".hidden.yaml").write_text("[")
+    broken.with_name("secret.yaml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3132\n")
+
+    with pytest.raises(InventoryError) as caught:
+        hosts_of(path, limit=None, environ=os.environ)
+
+    assert str(caught.value).startswith(f"{broken}:{line}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_each_file_of_a_folder_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "wrong.yaml").write_text("all: [\n")
+
+    with pytest.raises(InventoryError, match=r"wrong\.yaml:2: not YAML"):
+        hosts_of(tmp_path, limit=None, environ=os.environ)
+
+
 def test_an_inventory_gives_its_hosts_each_once(tmp_path: Path) -> None:
     path = tmp_path / "fleet.yaml"
     path.write_text(GOOD)

@@ -77,6 +77,15 @@ def test_a_host_that_the_run_never_came_to_has_failed() -> None:
     assert "run it again" in (recap.hosts["b"].reason or "")
 
 
+def test_a_run_that_broke_off_says_why_and_what_to_do() -> None:
+    recap = recap_of([], ["a"], broke_off="Attempting: no vault secrets found.")
+
+    assert recap.hosts["a"].reason == (
+        "Attempting: no vault secrets found"
+        " (set ANSIBLE_VAULT_PASSWORD_FILE); run it again"
+    )
+
+
 def test_no_hosts_is_not_well() -> None:
     assert not recap_of([], []).well
 
