@@ -210,7 +210,9 @@ def make_mqtt_source(settings: Settings, store: Store, sink: NodeSink) -> MqttSo
             store.sources,
             sink,
             client_id=f"edgewhisk-{store.node_id}",
-            secrets=Secrets(Path.cwd() / settings.data_dir / SECRETS),
+            secrets=Secrets(
+                Path.cwd() / settings.data_dir / SECRETS, owner=settings.namespace
+            ),
             extra=invoke_subscriptions(
                 settings.mqtt.invoke,
                 node=settings.node or platform.node(),

@@ -16,7 +16,7 @@ import msgspec
 from edge_agent.events.address import parse_addresses
 from edge_agent.events.base import BuiltinError, ConfigError, Sink
 from edge_agent.events.identity import BrokerIdentity, parse_identity
-from edge_agent.events.secret import Secrets
+from edge_agent.events.secret import Secrets, of_node
 from edge_agent.settings import Mqtt
 
 if TYPE_CHECKING:
@@ -143,7 +143,9 @@ def own_parameters(settings: Mqtt) -> dict[str, Any]:
         BuiltinError: the settings are wrong.
     """
     given = msgspec.to_builtins(settings)
-    own = {key: given[key] for key in _OWN if given[key] not in (None, "", False)}
+    own = {
+        key: of_node(given[key]) for key in _OWN if given[key] not in (None, "", False)
+    }
     own["broker"] = given["broker"]
     parse_addresses(own["broker"])
     parse_identity({}, namespace="", own=own)

@@ -182,7 +182,9 @@ class BrokerIdentity:
 
 def _name(hidden: Hidden | None) -> str:
     """Text as it is, a secret by its name: its value may change, the client not."""
-    return f"\0{hidden.name}" if isinstance(hidden, Secret) else hidden or ""
+    if isinstance(hidden, Secret):
+        return f"\0{hidden.name}" if hidden.of_node else f"\0{hidden.name}\0"
+    return hidden or ""
 
 
 def parse_identity(

@@ -12,7 +12,7 @@ from typing import Any
 
 from edge_agent.events.base import ConfigError
 from edge_agent.events.identity import BrokerIdentity, Tls
-from edge_agent.events.secret import Secrets
+from edge_agent.events.secret import Hidden, Secrets
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -32,20 +32,23 @@ def open_credentials(identity: BrokerIdentity, secrets: Secrets) -> Credentials:
         ConfigError: a secret or a certificate cannot be used.
     """
 
-    def value(hidden: Any) -> str | None:
-        return None if hidden is None else secrets.text(hidden)
+    def text(hidden: Hidden) -> str:
+        return secrets.text(hidden, namespace=identity.namespace)
+
+    def value(hidden: Hidden | None) -> str | None:
+        return None if hidden is None else text(hidden)
 
     tls = identity.tls
     return Credentials(
         username=value(identity.username),
         password=value(identity.password),
-        context=None if tls is None else _context(tls, secrets),
+        context=None if tls is None else _context(tls, text),
         will=None if identity.will is None else value(identity.will.payload),
     )
 
 
-def _context(tls: Tls, secrets: Secrets) -> ssl.SSLContext:
-    ca = None if tls.ca is None else secrets.text(tls.ca)
+def _context(tls: Tls, text: Callable[[Hidden], str]) -> ssl.SSLContext:
+    ca = None if tls.ca is None else text(tls.ca)
     try:
         context = ssl.create_default_context(cadata=ca)
     except (ssl.SSLError, ValueError):
@@ -54,7 +57,7 @@ def _context(tls: Tls, secrets: Secrets) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if tls.certificate is not None and tls.key is not None:
-        _load_chain(context, secrets.text(tls.certificate), secrets.text(tls.key))
+        _load_chain(context, text(tls.certificate), text(tls.key))
     return context
 
 

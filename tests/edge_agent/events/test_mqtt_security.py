@@ -14,7 +14,8 @@ import pytest
 
 from edge_agent.events.base import BuiltinError
 from edge_agent.events.fake import FakeSink, FakeState
-from edge_agent.events.mqtt import FEED, MqttSource, Secrets
+from edge_agent.events.mqtt import FEED, MqttSource
+from edge_agent.events.secret import Secret, Secrets, parse_hidden
 from edge_agent.settings import Mqtt, SecretName
 from tests.certificates import Authority, Pair
 
@@ -232,6 +233,46 @@ async def test_a_secret_that_cannot_be_used_is_told_when_the_feed_is_made(
 
     assert f"secret: {problem}" in str(raised.value)
     assert PASSWORD not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "namespace", "found"),
+    [
+        ("other/mqtt", "other", True),
+        ("guest/mqtt", "other", False),
+        ("mqtt", "other", False),
+        ("mqtt", "guest", True),
+        ("guest/mqtt", "guest", True),
+    ],
+)
+def test_a_namespace_reaches_its_own_secrets_and_the_owner_the_nodes(
+    tmp_path: Path, place: str, namespace: str, found: bool
+) -> None:
+    file = tmp_path / place
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    file.chmod(0o600)
+    secrets = Secrets(tmp_path, owner="guest")
+    secret = parse_hidden({"secret": "mqtt"}, key="password")
+    if found:
+        assert secrets.text(secret, namespace=namespace) == "mine"
+    else:
+        with pytest.raises(BuiltinError, match=r"there is no file .*/other/mqtt"):
+            secrets.text(secret, namespace=namespace)
+
+
+def test_a_namespaces_own_secret_wins_and_that_of_the_settings_stays(
+    tmp_path: Path,
+) -> None:
+    safe = Safe(tmp_path / "secrets")
+    (safe.folder / "guest").mkdir()
+    safe.put("mqtt", "the node's")
+    safe.put("guest/mqtt", "the namespace's")
+    given = parse_hidden({"secret": "mqtt"}, key="password")
+    assert safe.secrets.text(given, namespace="guest") == "the namespace's"
+    settings = Secret("mqtt", of_node=True)
+    assert safe.secrets.text(settings, namespace="guest") == "the node's"
+    assert safe.secrets.text(settings, namespace="other") == "the node's"
 
 
 async def test_the_nodes_own_broker_has_its_credentials_from_the_settings(
