@@ -19,7 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -79,6 +79,21 @@ def agent_factory(tmp_path: Path) -> Iterator[AgentFactory]:
     Every agent is a process of its own; all are stopped by SIGTERM at the end. Start
     a second one on the first one's `data` to see a restart.
     """
+    with _agents(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def shared_agent_factory(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[AgentFactory]:
+    """The same for agents that all tests of a module use, and leave as they are."""
+    with _agents(tmp_path_factory.mktemp("agents")) as start:
+        yield start
+
+
+@contextmanager
+def _agents(place: Path) -> Iterator[AgentFactory]:
     started: list[Agent] = []
 
     def start(
@@ -87,7 +102,7 @@ def agent_factory(tmp_path: Path) -> Iterator[AgentFactory]:
         data: Path | None = None,
         options: tuple[str, ...] = (),
     ) -> Agent:
-        home = tmp_path / f"agent-{len(started)}"
+        home = place / f"agent-{len(started)}"
         home.mkdir()
         file = home / "settings.toml"
         file.write_text(_base_settings() if settings is None else settings)

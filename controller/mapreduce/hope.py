@@ -26,8 +26,10 @@ class Hope:
         """Why to give up, if so."""
         patience = self.patience
         tallies = list(tallies)
-        if schedule.nodes:
+        if schedule.nodes or schedule.finished:
             self.node_at = now
+        if schedule.finished:
+            self.result_at = now
         joined = any(tally.joined_at is not None for tally in tallies)
         without_s = patience.no_node_s if joined else patience.first_node_s
         if now - self.node_at > without_s:

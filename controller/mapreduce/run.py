@@ -98,7 +98,11 @@ async def run_planned(
 
 @asynccontextmanager
 async def crew(
-    run_id: str, targets: Sequence[Target], find_targets: FindTargets | None = None
+    run_id: str,
+    targets: Sequence[Target],
+    find_targets: FindTargets | None = None,
+    *,
+    wrap: Callable[[FleetNode], Node] = lambda node: node,
 ) -> AsyncIterator[tuple[list[Node], Find | None]]:
     """A node for each target, and what finds more of them."""
     async with AsyncExitStack() as stack:
@@ -109,7 +113,7 @@ async def crew(
             for target, name in zip(new, _names(new, known.values()), strict=True):
                 client = Client(target, retry=NO_RETRY)
                 await stack.enter_async_context(client)
-                known[target] = FleetNode(client, name=name, run=run_id)
+                known[target] = wrap(FleetNode(client, name=name, run=run_id))
             return list(known.values())
 
         async def find() -> Sequence[Node]:
@@ -194,7 +198,7 @@ async def _map(runner: Runner, journal: Journal) -> None:
     try:
         await runner.run()
     finally:
-        await _remove(runner)
+        await remove_all(runner)
         await asyncio.to_thread(journal.close)
 
 
@@ -226,7 +230,8 @@ async def _kept(run: Run, runner: Runner) -> AsyncIterator[None]:
         raise
 
 
-async def _remove(runner: Runner) -> None:
+async def remove_all(runner: Runner) -> None:
+    """Take the actions of the run off every node that may have them."""
     nodes = [node for name, node in runner.nodes.items() if name in runner.deployed]
     async with asyncio.TaskGroup() as group:
         for node in nodes:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controller.fleet.target import Target
 from controller.mapreduce.fake import FakeNode, work_of
 from controller.mapreduce.job import Job
 from controller.mapreduce.job_file import load_job
@@ -73,6 +74,16 @@ def fleet(squares: Job) -> FleetOf:
 @pytest.fixture
 def run(squares: Job, tmp_path: Path) -> Run:
     return plan(squares, settings={}, out=tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def targets(shared_agent_factory: Callable[..., Any]) -> list[Target]:
+    """Two real agents that the tests of a module share."""
+    agents = [shared_agent_factory() for _ in range(2)]
+    return [
+        Target(agent.url, agent.key, name=f"node{number}")
+        for number, agent in enumerate(agents, 1)
+    ]
 
 
 @pytest.fixture
