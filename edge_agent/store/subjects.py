@@ -245,7 +245,14 @@ def _encrypt(node_key: bytes, text: str) -> bytes:
 
 def _decrypt(node_key: bytes, cipher: bytes) -> str:
     # Imported here: it costs 10 MB and 40 ms that a command without keys need not pay.
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
 
     nonce, sealed = cipher[:_NONCE_BYTES], cipher[_NONCE_BYTES:]
-    return AESGCM(node_key).decrypt(nonce, sealed, None).decode()
+    try:
+        return AESGCM(node_key).decrypt(nonce, sealed, None).decode()
+    except InvalidTag as error:
+        raise SettingsError(
+            "node.key is not the one that this store's keys are sealed with: put back"
+            " the one that lay beside state.db, or restore a backup"
+        ) from error

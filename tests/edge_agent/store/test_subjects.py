@@ -53,6 +53,18 @@ def test_a_broken_node_key_is_named(tmp_path: Path) -> None:
         load_node_key(tmp_path / "node.key")
 
 
+async def test_another_node_s_key_is_told_with_the_way_out(
+    open_store: Callable[..., Store], tmp_path: Path
+) -> None:
+    async with open_store() as store:
+        await store.subjects.ensure("guest")
+    (tmp_path / "data" / "node.key").write_bytes(b"x" * 32)
+
+    with pytest.raises(SettingsError, match=r"node\.key is not the one .* put back"):
+        async with open_store():
+            pass
+
+
 def test_a_node_key_is_made_private_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
