@@ -44,13 +44,20 @@ class Server(Section, frozen=True, kw_only=True):
 
     `allow_public_key`: upstream's well-known key is refused on other addresses than
     the loopback's unless this is set.
+    `head_timeout_s`: for the rest of a request's head once it has begun.
+    `request_timeout_s`: for its body, and a second more for every 8 KiB of it.
+    `idle_timeout_s`: how long a connection may be kept without a request.
+    `connections`: beyond so many the one that has waited longest is closed.
     """
 
     host: str = "127.0.0.1"
     port: Port = 3233
     tls: ServerTls | None = None
     allow_public_key: bool = False
+    head_timeout_s: Seconds = 30.0
     request_timeout_s: Seconds = 65.0
+    idle_timeout_s: Seconds = 70.0
+    connections: Positive = 1024
     body_bytes: Positive = 50 << 20
     stop_timeout_s: Seconds = 20.0
 
@@ -270,13 +277,16 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
         SettingsError: the file cannot be read, is not TOML, or a key is wrong.
     """
     document = {} if path is None else _read_toml(path)
+    source = str(path or "settings")
+    # What is wrong in the file is told even where something else is laid over it.
+    parse_settings(document, source=source)
     for key, value in overrides.items():
         if isinstance(value, dict):
             table = document.setdefault(key, {})
             table.update({k: v for k, v in value.items() if v is not None})
         elif value is not None:
             document[key] = value
-    return parse_settings(document, source=str(path or "settings"))
+    return parse_settings(document, source=source)
 
 
 def parse_settings(document: dict[str, Any], *, source: str) -> Settings:

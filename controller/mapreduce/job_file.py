@@ -20,6 +20,8 @@ def load_job(path: Path, *, settings: Mapping[str, str]) -> Job:
         JobError: it cannot be run; the text says where and why.
     """
     path = path.expanduser().absolute()
+    if path.is_dir():
+        raise JobError(path, "it is a folder; name a job file, .py or .js")
     if not path.is_file():
         raise JobError(path, "there is no such file")
     match path.suffix:

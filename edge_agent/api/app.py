@@ -11,23 +11,15 @@ from __future__ import annotations
 import logging
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_request import BaseRequest
 
 from edge_agent.api.answers import failed, refusal
 from edge_agent.api.call import Call, Services, transaction_id
+from edge_agent.api.connection import ConnectionServer, malformed_text
 from edge_agent.api.router import dispatch
 from edge_agent.model.errors import RequestError, Unavailable
 
 __all__ = ["Services", "make_metrics_runner", "make_runner"]
-
-#: A longer request line is answered by aiohttp; up to here it is a 414 of ours (A7).
-LINE_BYTES = 128 << 10
-HEADER_BYTES = 32 << 10
-#: Read ahead of a handler, per connection: a payload of 1 MB takes four pieces.
-READ_BYTES = 256 << 10
-#: An idle connection is closed after this long (A7).
-IDLE_S = 70.0
 
 #: What the second listener has.
 METRICS_PATHS = ("/ping", "/metrics")
@@ -60,21 +52,11 @@ def _make_runner(services: Services, *, everything: bool) -> web.ServerRunner:
         counts[_known(request.method), response.status] += 1
         return response
 
-    http_log = logging.getLogger("edge_agent.http")
-    http_log.addFilter(_without_traceback)
-    server = web.Server(
-        handle,
-        access_log=None,
-        logger=http_log,
-        keepalive_timeout=IDLE_S,
-        max_line_size=LINE_BYTES,
-        max_field_size=HEADER_BYTES,
-        read_bufsize=READ_BYTES,
-    )
+    settings = services.settings.server
     return _Runner(
-        server,
+        ConnectionServer(handle, settings),
         services,
-        shutdown_timeout=services.settings.server.stop_timeout_s,
+        shutdown_timeout=settings.stop_timeout_s,
     )
 
 
@@ -86,7 +68,8 @@ async def answer(services: Services, request: BaseRequest) -> web.StreamResponse
     except (RequestError, Unavailable) as error:
         return refusal(call, error)
     except web.RequestPayloadError as error:
-        return failed(call, 400, f"The request content was malformed:\n{error}")
+        text = f"The request content was malformed:\n{malformed_text(error)}"
+        return failed(call, 400, text)
     except ConnectionError as error:  # the caller has gone: nobody reads this
         return failed(call, 400, str(error))
     except Exception:  # one of the three edges: our fault, the caller gets A5
@@ -99,15 +82,6 @@ async def answer(services: Services, request: BaseRequest) -> web.StreamResponse
 def _known(method: str) -> str:
     """A caller may send any word as a method: no more series for that."""
     return method if method in _METHODS else "OTHER"
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """A caller that does not speak HTTP is worth a line, not a traceback."""
-    error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, HttpProcessingError):
-        record.exc_info = None
-        record.msg = f"{record.msg}: {type(error).__name__}"
-    return True
 
 
 class _Runner(web.ServerRunner):

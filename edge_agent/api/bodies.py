@@ -6,10 +6,12 @@ Bodies stay bytes. A payload is only checked to be one JSON object, one level de
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any
 
 import msgspec
+from aiohttp import StreamReader
 from aiohttp.web_request import BaseRequest
 from msgspec import Raw
 
@@ -21,10 +23,13 @@ from edge_agent.model.errors import (
     TooLarge,
     UnsupportedMediaType,
 )
+from edge_agent.model.numbers import in_range
 
 _JSON = "application/json"
 #: Deeper nesting is refused (ours): whatever reads the value recursively can do so.
 DEPTH_MOST = 500
+#: Each second that a body takes beyond its time must bring so many bytes.
+PACE_BYTES = 8 << 10
 #: Brackets as steps of depth: one more, one less as a signed byte.
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
@@ -42,7 +47,7 @@ async def payload(call: Call) -> bytes:
     if not body:
         return b"{}"
     _check_type(call.request)
-    _check_json(body, _object)
+    check_numbers(body, _check_json(body, _object))
     return body
 
 
@@ -72,6 +77,7 @@ def fields_or_value(body: bytes) -> dict[str, Raw] | Raw:
     """
     is_object = body[:64].lstrip()[:1] == b"{"
     found: dict[str, Raw] | Raw = _check_json(body, _object if is_object else _anything)
+    check_numbers(body, None if isinstance(found, Raw) else found)
     return found
 
 
@@ -94,6 +100,12 @@ async def document(call: Call) -> bytes:
         _check_type(call.request)
         _check_json(body, _anything)
     return body
+
+
+def check_numbers(body: bytes, fields: Mapping[str, Raw] | None) -> None:
+    """Raise MalformedContent for a number that nobody can hold."""
+    if not in_range(body, fields):
+        raise MalformedContent("Number out of range")
 
 
 def check_depth(body: bytes) -> None:
@@ -125,23 +137,29 @@ async def _read(call: Call, limit: int) -> bytes:
     content = call.request.content
     if call.request.headers.get("Expect", "").lower() == "100-continue":
         await _continue(call.request)
-    first = content.read_nowait() if content.is_eof() else await _next(call)
-    if content.at_eof():
-        return first
-    pieces, size = [first], len(first)
-    while not content.at_eof() and size <= limit:
-        pieces.append(await _next(call))
-        size += len(pieces[-1])
-    return b"".join(pieces)
-
-
-async def _next(call: Call) -> bytes:
-    """The next piece; a sender that stalls is given up (A7)."""
+    if content.is_eof():
+        return content.read_nowait()
     try:
-        async with asyncio.timeout(call.services.settings.server.request_timeout_s):
-            return await call.request.content.readany()
+        timeout_s = call.services.settings.server.request_timeout_s
+        return b"".join(await _pieces(content, limit, timeout_s))
     except TimeoutError as error:
         raise BodyTimeout from error
+
+
+async def _pieces(content: StreamReader, limit: int, timeout_s: float) -> list[bytes]:
+    """What comes; a sender that stalls, or dribbles, is given up (A7).
+
+    Raises:
+        TimeoutError: so it is.
+    """
+    pieces, size = [], 0
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    async with asyncio.timeout_at(deadline) as patience:
+        while not content.at_eof() and size <= limit:
+            pieces.append(await content.readany())
+            size += len(pieces[-1])
+            patience.reschedule(deadline + size / PACE_BYTES)
+    return pieces
 
 
 async def _continue(request: BaseRequest) -> None:

@@ -16,6 +16,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from edge_agent.model.entities import KeyValue, Wire
 from edge_agent.model.limits import MEBIBYTE
+from edge_agent.model.numbers import in_range
 
 
 class Status(IntEnum):
@@ -187,6 +188,8 @@ def _read_result(body: bytes | memoryview, limit: int) -> tuple[Response, int]:
         _check_utf8(body)
     except _UNREADABLE:
         return _read_array(body), 0
+    if not in_range(body, fields):
+        return _out_of_range(body), 0
     if "error" not in fields:
         code = fields.get("statusCode")
         return success(body, size=len(body)), 0 if code is None else _status_code(code)
@@ -224,7 +227,15 @@ def _read_array(body: bytes | memoryview) -> Response:
         _check_utf8(body)
     except _UNREADABLE:
         return failure(Status.DEVELOPER_ERROR, _invalid(body), size=len(body))
+    if not in_range(body):
+        return _out_of_range(body)
     return success(body, size=len(body))
+
+
+def _out_of_range(body: bytes | memoryview) -> Response:
+    text = "The action did not produce a valid JSON or JSON Array response: "
+    text += "a number is out of range."
+    return failure(Status.DEVELOPER_ERROR, text, size=len(body))
 
 
 def _check_utf8(body: bytes | memoryview) -> None:

@@ -40,6 +40,16 @@ def test_an_error_names_the_source_and_the_key(
     assert str(raised.value).startswith(said)
 
 
+def test_what_is_wrong_in_the_file_is_told_though_the_command_line_has_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('[server]\nport = "a"\n')
+
+    with pytest.raises(SettingsError, match=r"server\.port: Expected `int`, got `str`"):
+        load_settings(file, server={"port": 0})
+
+
 def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     file = tmp_path / "s.toml"
     file.write_bytes(b"\xff\xfe")

@@ -110,6 +110,7 @@ def test_pi_is_computed(edgectl: Edgectl, at: tuple[str, ...]) -> None:
     [
         (("pi", "--points", "many"), "'points' is a number, not 'many'"),
         (("mapreduce", "run", "nowhere.py"), "nowhere.py: there is no such file"),
+        (("mapreduce", "run", "/"), "/: it is a folder; name a job file"),
         (("mapreduce", "run", "JOB", "--set", "power"), "--set takes KEY=VALUE"),
         (("mapreduce", "run", "JOB", "--set", "x=1"), "no setting 'x'; the job has:"),
     ],
