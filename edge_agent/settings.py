@@ -100,13 +100,24 @@ class Sandboxing(Section, frozen=True, kw_only=True):
 
 
 class PythonRuntime(Section, frozen=True, kw_only=True):
-    """Its interpreter. Missing interpreters are left out, visibly."""
+    """Its interpreter. Missing interpreters are left out, visibly.
+
+    `wheels`: a folder; the requirements.txt of an action is met from it. What was built
+    is kept in `packages` (by default a folder of the data folder's, or of /var/cache
+    for root), at most packages_mb of it.
+    """
 
     interpreter: str = "/usr/bin/python3"
+    wheels: str = ""
+    packages: str = ""
+    packages_mb: Positive = 512
 
 
 class NodeRuntime(Section, frozen=True, kw_only=True):
+    """`modules`: folders that `require` looks into; by default those of `npm -g`."""
+
     interpreter: str = "/usr/bin/node"
+    modules: tuple[str, ...] = ()
 
 
 class Runtimes(Section, frozen=True, kw_only=True):

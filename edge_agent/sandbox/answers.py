@@ -8,6 +8,8 @@ No I/O here: bytes go in, what was said comes out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from edge_agent.model.activations import Answer, Cause, Gone, Said
 
 _STATUS = {ord("+"): True, ord("-"): False}
@@ -72,6 +74,36 @@ class AnswerReader:
 def _answer(line: bytes) -> Answer:
     whole = line if len(line) <= COPIED_BYTES else memoryview(line)
     return Answer(whole[1:-1], _status_of(line))
+
+
+class AskingAnswerReader(AnswerReader):
+    """Of launchers that may ask something while they initialize: a line with `?`.
+
+    `on_question` is called with the text behind it. Two answers, to the start and to
+    the init, and nothing is asked any more.
+    """
+
+    __slots__ = ("_answers_left", "_asks", "_on_question")
+
+    def __init__(self, limit: int, on_question: Callable[[bytes], None]) -> None:
+        super().__init__(limit)
+        self._answers_left = 2
+        self._asks = False
+        self._on_question = on_question
+
+    def feed(self, chunk: bytes) -> Said | None:
+        if self._answers_left and chunk[:1] == b"?" and not self.pending:
+            self._asks = True
+            chunk = b"+" + chunk[1:]
+        said = super().feed(chunk)
+        if said is None or not self._answers_left:
+            return said
+        if self._asks:
+            self._asks = False
+            self._on_question(bytes(said.body) if isinstance(said, Answer) else b"")
+            return None
+        self._answers_left -= 1
+        return said
 
 
 class BareAnswerReader(AnswerReader):

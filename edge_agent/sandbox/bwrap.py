@@ -86,7 +86,7 @@ def server_arguments(
     """
     return [
         *_namespaces(network=True),
-        *(_as_root() if as_root else _identity(probe)),
+        *(_as_root(runtime) if as_root else _identity(probe)),
         "--as-pid-1",
         *_system(runtime, folders),
         *_devices(),
@@ -95,14 +95,28 @@ def server_arguments(
     ]
 
 
-def _as_root() -> list[str]:
+def _as_root(runtime: Runtime) -> list[str]:
     """The folders that hold others would be root's alone."""
     found = []
     for name in _SERVER_CAPABILITIES:
         found += ["--cap-add", f"CAP_{name}"]
-    for folder in ("/dev", str(Path(INSIDE).parent)):
+    for folder in dict.fromkeys(("/dev", str(Path(INSIDE).parent), *_above(runtime))):
         found += ["--perms", "0755", "--dir", folder]
     return found
+
+
+def _above(runtime: Runtime) -> list[str]:
+    """The folders above those that are bound, the highest first."""
+    found: list[str] = []
+    for root in _outside(runtime):
+        found += [str(path) for path in reversed(Path(root).parents)][1:]
+    return found
+
+
+def _outside(runtime: Runtime) -> list[str]:
+    """What it needs that does not lie in /usr."""
+    roots = dict.fromkeys(runtime.roots)
+    return [root for root in roots if not Path(root).is_relative_to("/usr")]
 
 
 def _namespaces(*, network: bool) -> list[str]:
@@ -127,9 +141,8 @@ def _system(runtime: Runtime, folders: Folders) -> list[str]:
     found = ["--ro-bind", "/usr", "/usr"]
     for target, place in folders.system:
         found += ["--symlink", target, place] if target else ["--ro-bind", place, place]
-    for root in dict.fromkeys(runtime.roots):
-        if not Path(root).is_relative_to("/usr"):
-            found += ["--ro-bind", root, root]
+    for root in _outside(runtime):
+        found += ["--ro-bind", root, root]
     found += ["--ro-bind", folders.launchers, INSIDE, "--ro-bind", folders.etc, "/etc"]
     for name in folders.etc_bound:
         found += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]

@@ -54,18 +54,26 @@ NATIVE, PYTHON = "native", "python"
 _NUMBERS = re.compile(r"\d+(?:\.\d+)*")
 
 
-def find_runtimes(wanted: settings.Runtimes, folder: Path) -> Runtimes:
+def find_runtimes(
+    wanted: settings.Runtimes, folder: Path, *, packages: Path | None = None
+) -> Runtimes:
     """Probe the interpreters, side by side; blocks for as long as they take.
 
     Args:
         wanted: the settings' section.
         folder: where launchers are put for the sandboxes to read.
+        packages: a folder that Python's sandboxes see, too.
     """
     families = read_families(BUILT_IN)
     own, findings = _own_families(Path(wanted.kinds))
     with ThreadPoolExecutor(4) as pool:
         python = pool.submit(_try, _find_python, wanted.python.interpreter, folder)
-        node = pool.submit(_try, _find_node, wanted.nodejs.interpreter, folder)
+        node = pool.submit(
+            _try,
+            partial(_find_node, modules=wanted.nodejs.modules),
+            wanted.nodejs.interpreter,
+            folder,
+        )
         others = [
             pool.submit(
                 _try, partial(_find_own, name, family), family.interpreter, folder
@@ -77,6 +85,8 @@ def find_runtimes(wanted: settings.Runtimes, folder: Path) -> Runtimes:
     families |= own
     found = [r for r in first if isinstance(r, Runtime)]
     findings = [r for r in (*first, *rest) if isinstance(r, str)] + findings
+    if packages is not None:
+        found = [_seeing(packages, r) if r.family == PYTHON else r for r in found]
     of_python = next((r for r in found if r.family == PYTHON), None)
     if of_python is None:
         findings += [f"{name} needs a Python" for name in (NATIVE, *own)]
@@ -119,6 +129,10 @@ def _own_families(folder: Path) -> tuple[Families, list[str]]:
 def _with_folder(family: Family, folder: Path) -> Family:
     """Its launcher with the place where it lies, to be copied from."""
     return msgspec.structs.replace(family, launcher=str(folder / family.launcher))
+
+
+def _seeing(folder: Path, runtime: Runtime) -> Runtime:
+    return replace(runtime, roots=(*runtime.roots, str(folder)))
 
 
 def _native() -> list[Runtime]:
@@ -183,17 +197,29 @@ def _find_python(interpreter: str, folder: Path) -> Runtime:
     )
 
 
-def _find_node(interpreter: str, folder: Path) -> Runtime:
+def _find_node(interpreter: str, folder: Path, *, modules: Sequence[str]) -> Runtime:
+    """`modules`: folders of modules; by default those that `npm -g` installs into."""
     version, executable = _ask([interpreter, "-e", _ASK_NODE])
+    prefix = str(Path(executable).parent.parent)
     launcher = folder / "node.js"
     launcher.write_bytes((LAUNCHERS / "node.js").read_bytes())
     launcher.chmod(0o644)
     return Runtime(
         kind=f"nodejs:{version.split('.')[0]}",
         interpreter=executable,
-        roots=(str(Path(executable).parent.parent),),
+        roots=(prefix, *modules),
         launcher=launcher.name,
+        packages=tuple(modules or filter(_is_folder, _global_modules(prefix))),
     )
+
+
+def _global_modules(prefix: str) -> list[str]:
+    places = ("/usr/local/lib", f"{prefix}/lib")
+    return [f"{place}/node_modules" for place in dict.fromkeys(places)]
+
+
+def _is_folder(path: str) -> bool:
+    return Path(path).is_dir()
 
 
 def _ask(command: Sequence[str]) -> Any:

@@ -10,36 +10,42 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Self
+
+import msgspec
 
 from edge_agent import settings
 from edge_agent.model.activations import Answer
 from edge_agent.model.errors import SettingsError
 from edge_agent.model.kinds import KindEntry
 from edge_agent.model.limits import MEBIBYTE
-from edge_agent.sandbox import bwrap, seccomp
-from edge_agent.sandbox.answers import AnswerReader, BareAnswerReader
+from edge_agent.sandbox import bwrap
+from edge_agent.sandbox.answers import (
+    AnswerReader,
+    AskingAnswerReader,
+    BareAnswerReader,
+)
 from edge_agent.sandbox.base import Ran, SandboxError, SandboxSpec
 from edge_agent.sandbox.bounds import Bounds
 from edge_agent.sandbox.cgroup import Group, GroupMaker
 from edge_agent.sandbox.folders import FactoryFolder, make_folder
 from edge_agent.sandbox.fork_starter import ForkStarter
 from edge_agent.sandbox.hold import Hold
-from edge_agent.sandbox.identity import Identities, open_to_all
 from edge_agent.sandbox.interpreters import find_runtimes
+from edge_agent.sandbox.packages import Packages, make_packages_folder
+from edge_agent.sandbox.pip import Pip
 from edge_agent.sandbox.probe import FULL, NAMESPACES, RLIMITS, Probe, probe_kernel
 from edge_agent.sandbox.proxy import ProcessSandbox
 from edge_agent.sandbox.runtimes import Runtime, Runtimes
 from edge_agent.sandbox.spawn import keep_from_children, raise_descriptors
-from edge_agent.sandbox.starter import NamespaceStarter, PlainStarter, Started, Starter
-from edge_agent.sandbox.system import SystemFiles
+from edge_agent.sandbox.starter import Started, Starter
+from edge_agent.sandbox.starters import make_starter
 
 START_TIMEOUT_S = 30.0
 START_LOGS_BYTES = 4096
-#: The file of the seccomp filter, among the launchers.
-FILTER = "seccomp.bpf"
 _RANK = {RLIMITS: 0, NAMESPACES: 1, FULL: 2}
 #: The limit that is only the last line lies so much higher.
 _BESIDE_PROCESSES = 64
@@ -76,6 +82,9 @@ class ProcessFactory:
         self._numbers = count(1)
         self._live: dict[str, ProcessSandbox] = {}
         self._groups: GroupMaker | None = None
+        self._packages: Packages | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+        self._folders = bwrap.Folders(str(folder.launchers), str(folder.etc))
         self._starter: Starter
 
     @classmethod
@@ -86,17 +95,32 @@ class ProcessFactory:
         *,
         response_limit: int = MEBIBYTE,
         probe: Probe | None = None,
+        data: Path | None = None,
     ) -> Self:
         """Probe, prepare, and clear what dead agents left.
 
+        Args:
+            sandbox: the settings' section.
+            runtimes: the settings' section.
+            response_limit: how long an answer may be.
+            probe: what the kernel gives, where that is known.
+            data: the agent's own folder.
+
         Raises:
-            SettingsError: the machine gives less than `sandbox.minimum_level`.
+            SettingsError: the machine gives less than `sandbox.minimum_level`, or a
+                folder of the settings cannot be read by sandboxes.
         """
         folder = await asyncio.to_thread(make_folder)
+        python = runtimes.python
         try:
+            packages = await asyncio.to_thread(
+                make_packages_folder, python, data or folder.path
+            )
             kernel, found = await asyncio.gather(
                 asyncio.to_thread(lambda: probe or probe_kernel()),
-                asyncio.to_thread(find_runtimes, runtimes, folder.launchers),
+                asyncio.to_thread(
+                    find_runtimes, runtimes, folder.launchers, packages=packages
+                ),
             )
             _demand(sandbox.minimum_level, kernel)
             factory = cls(
@@ -107,6 +131,7 @@ class ProcessFactory:
                 response_limit=response_limit,
             )
             await asyncio.to_thread(factory.set_up)
+            factory.sell(packages, python)
             factory.start_ahead()
         except BaseException:
             await asyncio.to_thread(folder.remove)
@@ -156,7 +181,6 @@ class ProcessFactory:
 
     async def _create(self, runtime: Runtime, spec: SandboxSpec) -> ProcessSandbox:
         sandbox_id = f"{os.getpid()}-{next(self._numbers)}"
-        reader = BareAnswerReader if runtime.hands_over else AnswerReader
         started = await self._start(runtime, spec, sandbox_id)
         sandbox = ProcessSandbox(
             sandbox_id,
@@ -164,7 +188,7 @@ class ProcessFactory:
             level=self.level,
             child=started.child,
             hold=started.hold,
-            answers=reader(self.response_limit),
+            answers=self._reader(runtime, sandbox_id),
             on_destroyed=self._forget,
         )
         self._live[sandbox_id] = sandbox
@@ -175,8 +199,33 @@ class ProcessFactory:
             raise
         return sandbox
 
+    def _reader(self, runtime: Runtime, sandbox_id: str) -> AnswerReader:
+        if runtime.hands_over:
+            return BareAnswerReader(self.response_limit)
+        if self._packages is None or runtime.family != "python":
+            return AnswerReader(self.response_limit)
+        ask = partial(self._on_question, sandbox_id, self._packages)
+        return AskingAnswerReader(self.response_limit, ask)
+
+    def _on_question(
+        self, sandbox_id: str, packages: Packages, question: bytes
+    ) -> None:
+        answering = self._answer(self._live[sandbox_id], packages, question)
+        task = asyncio.create_task(answering, name=f"sandbox.packages {sandbox_id}")
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer(
+        self, sandbox: ProcessSandbox, packages: Packages, question: bytes
+    ) -> None:
+        told = await packages.answer(question)
+        sandbox.packages = told.get("packages", "")
+        sandbox.reply(msgspec.json.encode(told) + b"\n")
+
     async def close(self) -> None:
         """Destroy every sandbox, then remove what was prepared."""
+        if self._packages is not None:
+            await self._packages.close()
         await asyncio.gather(*(sandbox.destroy() for sandbox in self.live))
         if isinstance(self._starter, ForkStarter):
             await self._starter.close()
@@ -266,65 +315,33 @@ class ProcessFactory:
         """Called by `open`, in a thread: it touches the disk."""
         keep_from_children()
         raise_descriptors()
-        launchers = str(self._folder.launchers)
-        if self.level == RLIMITS:
-            self._starter = PlainStarter(folder=self._folder.path, launchers=launchers)
-        else:
-            self._starter = self._namespace_starter(launchers)
+        self._starter, self._folders = make_starter(
+            self.probe, self._sandbox, self.runtimes, self._folder, join=self._join
+        )
         if self.probe.cgroups.usable:
             self._groups = _prepared(
                 GroupMaker(self.probe.cgroups, name=self.folder.name)
             )
 
-    def _namespace_starter(self, launchers: str) -> Starter:
-        etc = SystemFiles(self._folder.etc)
-        etc.build()
-        roots = [root for runtime in self.runtimes.found for root in runtime.roots]
-        nobody = self.probe.nobody and open_to_all([launchers, *roots])
-        folders = bwrap.Folders(
-            launchers=launchers,
-            etc=str(etc.folder),
-            etc_bound=etc.bound,
-            system=bwrap.system_places(),
+    def sell(self, folder: Path | None, python: settings.PythonRuntime) -> None:
+        """Called by `open`: from here on what actions require is built."""
+        runtime = self.runtimes.forked
+        if runtime is None:
+            return
+        build = Pip(
+            runtime,
+            python.wheels,
+            probe=self.probe,
+            sandbox=self._sandbox,
+            folders=self._folders,
         )
-        identities = Identities(wanted=nobody)
-        starter = NamespaceStarter(
-            self.probe,
-            self._sandbox,
-            folders,
-            identities,
-            etc.refresh,
-            filter_path=self._write_filter(),
+        self._packages = Packages(
+            folder or self._folder.path,
+            kind=runtime.kind,
+            build=build if folder else None,
+            most_bytes=python.packages_mb << 20,
+            in_use=lambda: {s.packages for s in self.live},
         )
-        python = self.runtimes.forked
-        if python is None or not self._sandbox.fork_server:
-            return starter
-        as_root = os.geteuid() == 0
-        return ForkStarter(
-            python,
-            bubblewrap=self.probe.bwrap,
-            arguments=bwrap.server_arguments(
-                self.probe, python, folders, as_root=as_root
-            ),
-            otherwise=starter,
-            join=self._join,
-            identity=identities.number,
-            filter_path=f"{bwrap.INSIDE}/{FILTER}"
-            if self.probe.seccomp
-            else os.devnull,
-            folder_bytes=self._sandbox.tmp_mb << 20,
-            spare=self._sandbox.parked,
-        )
-
-    def _write_filter(self) -> str:
-        """Where the sandboxes find it; empty without one."""
-        program = seccomp.assemble(os.uname().machine)
-        if program is None or not self.probe.seccomp:
-            return ""
-        path = self._folder.launchers / FILTER
-        path.write_bytes(program)
-        path.chmod(0o644)
-        return str(path)
 
     def start_ahead(self) -> None:
         """Called by `open`, on the event loop."""

@@ -73,6 +73,7 @@ class ProcessSandbox:
         self.id = sandbox_id
         self.spec = spec
         self.level = level
+        self.packages = ""  # the folder of those that the action has asked for
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[None] = self._loop.create_future()
         self._child = child
@@ -109,6 +110,11 @@ class ProcessSandbox:
         self, request: InitRequest, *, timeout_s: float, logs_bytes: int
     ) -> asyncio.Future[Ran]:
         return self._ask((_encode(request) + b"\n",), timeout_s, logs_bytes)
+
+    def reply(self, line: bytes) -> None:
+        """What the launcher has asked while it initializes."""
+        if not self._dying and not self.exited.done():
+            self._write((line,))
 
     def run(
         self, request: RunRequest, *, timeout_s: float, logs_bytes: int

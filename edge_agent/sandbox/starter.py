@@ -167,9 +167,11 @@ def _command(
 
 
 def environment(runtime: Runtime, home: str, tmp: str) -> dict[str, str]:
+    modules = {} if runtime.in_python else {"NODE_PATH": ":".join(runtime.packages)}
     kept = _KEPT_BLOCKS if runtime.in_python else {}
     return {
         **kept,
+        **modules,
         "PATH": _PATH,
         "HOME": home,
         "TMPDIR": tmp,

@@ -33,6 +33,7 @@ LINE = b"\n"
 NO_CODE = "Missing main/no code to execute."
 NO_BINARY = "The action failed to generate or locate a binary. See logs for details."
 NO_START = "Cannot start action. Check logs for details."
+NO_PACKAGES = "The packages that the action requires cannot be installed:"
 NO_RESULT = "The action did not return a dictionary or array."
 NO_JSON = "The action did not return a result that is JSON: "
 
@@ -192,6 +193,25 @@ def activate_virtualenv():
     raise Refused(NO_BINARY)
 
 
+def add_packages():
+    """C32: what requirements.txt asks for; the agent has it, or builds it."""
+    try:
+        with open("requirements.txt", encoding="utf-8", errors="replace") as file:
+            wanted = file.read(LARGE)
+        posix.stat("virtualenv")
+    except FileNotFoundError as error:
+        if error.filename == "requirements.txt":
+            return
+    else:
+        return
+    answer("?", dumps([wanted]))
+    said = loads(read_line().decode())
+    if "error" in said:
+        raise Refused(f"{NO_PACKAGES} {said['error']}")
+    if said["packages"]:
+        sys.path.insert(1, said["packages"])
+
+
 def load(request):
     """The user's function.
 
@@ -203,6 +223,7 @@ def load(request):
     if request["binary"]:
         path, source = unpack(request["code"])
         activate_virtualenv()
+        add_packages()
     else:
         path, source = write_source(request["code"])
     try:

@@ -183,11 +183,15 @@ def _probe_of(level: str) -> Probe:
 async def open_bench() -> AsyncIterator[OpenBench]:
     opened: list[ProcessFactory] = []
 
-    async def start(level: str, **more: Any) -> Bench:
+    async def start(
+        level: str, *, runtimes: settings.Runtimes | None = None, **more: Any
+    ) -> Bench:
         probe = await asyncio.to_thread(_probe_of, level)
         more = {"minimum_level": "rlimits", "fork_server": level == "full"} | more
         factory = await ProcessFactory.open(
-            settings.Sandboxing(**more), settings.Runtimes(), probe=probe
+            settings.Sandboxing(**more),
+            runtimes or settings.Runtimes(),
+            probe=probe,
         )
         opened.append(factory)
         assert factory.level == level
