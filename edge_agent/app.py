@@ -46,7 +46,7 @@ from edge_agent.model.errors import BadRequest, SettingsError
 from edge_agent.model.names import SYSTEM_NAMESPACE
 from edge_agent.pool.pool import Pool
 from edge_agent.report import load_report, make_health, pool_counts
-from edge_agent.sandbox.process import ProcessFactory
+from edge_agent.sandbox.drivers import Drivers
 from edge_agent.senses import Senses
 from edge_agent.settings import Server, Settings
 from edge_agent.store.store import Store
@@ -162,7 +162,7 @@ class Node:
         log.info("serving %s, isolation %s", served, factory.level)
 
     async def _start_pool(
-        self, stack: AsyncExitStack, store: Store, factory: ProcessFactory
+        self, stack: AsyncExitStack, store: Store, factory: Drivers
     ) -> Pool:
         settings = self._settings
         pool = Pool(
@@ -203,9 +203,7 @@ class Node:
         pool.on_room = engine.room
         return source, senses, engine, stream
 
-    def _make_catalog(
-        self, store: Store, factory: ProcessFactory, engine: Engine
-    ) -> Catalog:
+    def _make_catalog(self, store: Store, factory: Drivers, engine: Engine) -> Catalog:
         return Catalog(
             store.entities,
             kinds=factory,
@@ -229,9 +227,7 @@ class Node:
             await asyncio.gather(task, return_exceptions=True)
 
 
-def _obey(
-    limits: Limits, factory: ProcessFactory, pool: Pool, changed: Settings
-) -> None:
+def _obey(limits: Limits, factory: Drivers, pool: Pool, changed: Settings) -> None:
     """Settings were overridden: who has to do with them is told."""
     limits.set_system(changed.limits)
     if pool.response_limit != changed.limits.payload_bytes:
@@ -256,7 +252,7 @@ def _check_key(server: Server, key: str) -> None:
         raise BadRequest(str(error)) from error
 
 
-def _follow_namespaces(store: Store, factory: ProcessFactory, pool: Pool) -> None:
+def _follow_namespaces(store: Store, factory: Drivers, pool: Pool) -> None:
     """Several tenants share no network: what sandboxes have of it changes with them."""
 
     def follow() -> None:
@@ -269,12 +265,8 @@ def _follow_namespaces(store: Store, factory: ProcessFactory, pool: Pool) -> Non
 
 
 @asynccontextmanager
-async def _sandboxes(settings: Settings) -> AsyncIterator[ProcessFactory]:
-    factory = await ProcessFactory.open(
-        settings.sandbox,
-        settings.runtimes,
-        response_limit=settings.limits.payload_bytes,
-    )
+async def _sandboxes(settings: Settings) -> AsyncIterator[Drivers]:
+    factory = await Drivers.open(settings, response_limit=settings.limits.payload_bytes)
     try:
         yield factory
     finally:

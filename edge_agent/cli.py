@@ -20,6 +20,7 @@ from edge_agent import __version__
 from edge_agent.allocator import set_up_allocator
 from edge_agent.app import Node
 from edge_agent.model.errors import SettingsError
+from edge_agent.sandbox.container.engine import describe_engine
 from edge_agent.sandbox.probe import probe_kernel
 from edge_agent.settings import Settings, load_settings
 from edge_agent.store.restore import restore
@@ -140,9 +141,11 @@ def _doctor(options: argparse.Namespace) -> int:
     found = probe_kernel()
     level = settings.sandbox.minimum_level
     enough = LEVELS.index(found.level) >= LEVELS.index(level)
+    engine = asyncio.run(describe_engine(settings.container.socket))
     findings = [{"text": one.text, "mend": one.mend} for one in found.findings]
     if options.json:
         report = {"level": found.level, "enough": enough, "gives": found.gives}
+        report["engine"] = engine
         sys.stdout.write(json.dumps({**report, "findings": findings}) + "\n")
     else:
         sys.stdout.write(f"isolation: {found.level} (at least {level} is asked for)\n")
@@ -150,4 +153,5 @@ def _doctor(options: argparse.Namespace) -> int:
             sys.stdout.write(f"  {name}: {text}\n")
         for one in found.findings:
             sys.stdout.write(f"- {one}\n")
+        sys.stdout.write(f"container engine: {engine}\n")
     return EXIT_DONE if enough else EXIT_FAILED

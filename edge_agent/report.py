@@ -13,9 +13,10 @@ from typing import Any
 from edge_agent import __version__
 from edge_agent.engine.engine import Engine
 from edge_agent.pool.pool import Pool
-from edge_agent.sandbox.process import ProcessFactory
+from edge_agent.sandbox.drivers import Drivers
 from edge_agent.settings import Settings
 from edge_agent.store.store import Store
+from edge_agent.telemetry.descendants import usage
 from edge_agent.telemetry.health import Health, Probe
 from edge_agent.telemetry.node_metrics import PoolCounts
 from edge_agent.telemetry.sensors import cpu_s
@@ -37,7 +38,7 @@ def load_report(pool: Pool, engine: Engine) -> dict[str, Any]:
 def make_health(
     settings: Settings,
     store: Store,
-    factory: ProcessFactory,
+    factory: Drivers,
     pool: Pool,
     sources: Mapping[str, Probe],
 ) -> Health:
@@ -50,10 +51,13 @@ def make_health(
             "python": platform.python_version(),
             "kernel": platform.release(),
             "kinds": list(factory.kinds),
-            "kinds_missing": list(factory.runtimes.findings),
+            "kinds_missing": list(factory.process.runtimes.findings),
+            "engine": factory.engine,
             "isolation": {
                 "level": factory.level,
-                "findings": [str(finding) for finding in factory.probe.findings],
+                "findings": [
+                    str(finding) for finding in factory.process.probe.findings
+                ],
             },
         }
     )
@@ -61,6 +65,7 @@ def make_health(
     health.register("uptime_s", lambda: round(time.monotonic() - started, 1))
     health.register("rss_bytes", _rss_bytes)
     health.register("cpu_s", _cpu_s)
+    health.register("sandboxes", lambda: usage(os.getpid()))
     health.register("pool", lambda: _pool_report(pool))
     health.register("store", lambda: _store_report(store))
     for name, probe in sources.items():

@@ -235,6 +235,15 @@ async def find_engine(wanted: str) -> Engine | str:
     return "; ".join(reasons) or f"no socket at {' or '.join(SOCKETS)}"
 
 
+async def describe_engine(wanted: str) -> str:
+    """What a doctor says: the engine, or why there is none."""
+    engine = await find_engine(wanted)
+    if isinstance(engine, str):
+        return f"none: {engine}"
+    await engine.close()
+    return str(engine.facts)
+
+
 def _sockets() -> list[str]:
     return [path for path in SOCKETS if os.access(path, os.W_OK)]
 

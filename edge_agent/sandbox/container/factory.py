@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import secrets
 from itertools import count
 from pathlib import Path
@@ -32,8 +33,11 @@ from edge_agent.sandbox.container.sandbox import LEVEL, ContainerSandbox
 from edge_agent.sandbox.kernel import read_text
 
 LABEL = "org.edgewhisk.agent"
-#: C17, as engines say it when an image has no such program.
-NO_COMMAND = "executable file not found"
+#: C17, and how engines say that an image has no such program.
+NO_COMMAND = "executable file not found in image"
+_NO_COMMAND = re.compile(
+    r'executable file not found|exec: "|command that was not found'
+)
 
 _log = logging.getLogger(__name__)
 
@@ -175,9 +179,9 @@ class ContainerFactory:
         try:
             await self.engine.start(container)
         except EngineError as error:
-            if NO_COMMAND in str(error):
+            if _NO_COMMAND.search(str(error)):
                 image = self._wanted.kinds.get(kind) or kind.removeprefix(BLACKBOX)
-                raise ActionToBlame(f"{NO_COMMAND} in image {image}") from error
+                raise ActionToBlame(f"{NO_COMMAND} {image}") from error
             raise
         state = await self.engine.state(container)
         if not state.running:

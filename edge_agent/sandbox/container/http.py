@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
@@ -176,8 +177,9 @@ class Connection(asyncio.Protocol):
         self._tell: OnAnswer | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 for the types
-        self._transport = transport
+        self._transport = cast(
+            "asyncio.Transport", transport
+        )  # uvloop's is none by name
 
     def ask(self, path: str, body: bytes, *, limit: int, tell: OnAnswer) -> None:
         self._reader = AnswerReader(limit)

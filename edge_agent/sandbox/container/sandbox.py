@@ -81,7 +81,7 @@ class ContainerSandbox:
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[None] = self._loop.create_future()
         self._engine = engine
-        self._reach: Reach
+        self._reach: Reach | None = None
         self._limit = response_limit
         self._on_destroyed = on_destroyed
         self._logs = LogCollector()
@@ -139,7 +139,8 @@ class ContainerSandbox:
         try:
             async with asyncio.timeout(DESTROY_TIMEOUT_S):
                 await self._kill(Cause.EXITED)
-                await asyncio.wait([self.exited])
+                if self._reach is not None:
+                    await asyncio.wait([self.exited])
         except (EngineError, TimeoutError) as error:
             _log.error("container %s may be left: %s", self.container, error)
         finally:
@@ -179,9 +180,9 @@ class ContainerSandbox:
         """Tried again until the container is no more or its time is out."""
         if self._connection is not None:
             self._connection.close()
-        while not self._dying and not self.exited.done():
+        while self._reach is not None and not self._dying:
             try:
-                self._connection = await self._connect()
+                self._connection = await self._connect(self._reach)
             except OSError:
                 await asyncio.sleep(CONNECT_PAUSE_S)
             except SandboxError as error:
@@ -191,10 +192,10 @@ class ContainerSandbox:
                 self._send(self._connection, path, body)
                 return
 
-    async def _connect(self) -> Connection:
-        socket = await asyncio.to_thread(self._reach.socket)
+    async def _connect(self, reach: Reach) -> Connection:
+        socket = await asyncio.to_thread(reach.socket)
         try:
-            await self._loop.sock_connect(socket, (self._reach.address, PORT))
+            await self._loop.sock_connect(socket, (reach.address, PORT))
             _, connection = await self._loop.create_connection(Connection, sock=socket)
         except BaseException:
             socket.close()
@@ -327,7 +328,8 @@ class ContainerSandbox:
             self._connection.close()
         for task in self._tasks:
             task.cancel()
-        self._reach.close()
+        if self._reach is not None:
+            self._reach.close()
         if not self.exited.done():
             self._complete(Gone(Cause.EXITED), UNEXPECTED)
             self.exited.set_result(None)
