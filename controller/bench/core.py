@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.bench.accepting import durable, jobs
+from controller.bench.entities import entities
+from controller.bench.fires import fires
 from controller.bench.invoking import payload, slots, warm
 from controller.bench.load import BenchError
 from controller.bench.messages import messages
@@ -18,6 +20,7 @@ from controller.bench.row import Row
 from controller.bench.sequences import sequences
 from controller.bench.server import Cores, on_cores
 from controller.bench.starting import cold, memory, start
+from controller.bench.web import web
 
 Measurement = Callable[[Cores], list[Row]]
 MEASUREMENTS: Mapping[str, Measurement] = {
@@ -28,6 +31,9 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "slots": slots,
     "payload": payload,
     "sequences": sequences,
+    "web": web,
+    "fires": fires,
+    "entities": entities,
     "start": start,
     "durable": durable,
     "messages": messages,

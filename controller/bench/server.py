@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 60.0
 NAMESPACE = "/api/v1/namespaces/_"
+LOAD = "/edge/v1/load"
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,19 @@ class Agent:
     def authorization(self) -> str:
         return f"Basic {base64.b64encode(self.key.encode()).decode()}"
 
-    def put(self, action: str, code: str, *, memory_mb: int = 256) -> None:
+    def put(
+        self,
+        action: str,
+        code: str,
+        *,
+        memory_mb: int = 256,
+        annotations: Mapping[str, Any] | None = None,
+    ) -> None:
+        marks = (annotations or {}).items()
         body = {
             "exec": {"kind": "python:default", "code": code},
             "limits": {"memory": memory_mb},
+            "annotations": [{"key": key, "value": value} for key, value in marks],
         }
         self.call("PUT", f"/actions/{action}?overwrite=true", body)
 
@@ -90,7 +100,13 @@ class Agent:
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """One request of the set-up, never measured."""
-        request = self.request(path)
+        return self._call(method, self.request(path), body)
+
+    def load(self) -> Any:
+        """How busy it is."""
+        return self._call("GET", replace(self.request(""), url=f"{self.url}{LOAD}"))
+
+    def _call(self, method: str, request: Request, body: object = None) -> Any:
         with connection(self.url) as http:
             http.request(
                 method,
@@ -99,7 +115,7 @@ class Agent:
                 headers=headers(request),
             )
             answer = http.getresponse()
-            return _json(answer, f"{method} {path}")
+            return _json(answer, f"{method} {request.url}")
 
 
 @contextlib.contextmanager
@@ -131,13 +147,14 @@ def agent(
     cores: frozenset[int],
     settings: str = "",
     environment: Mapping[str, str] | None = None,
+    data: Path | None = None,
 ) -> Iterator[Agent]:
-    """A fresh agent with a data folder of its own; stopped and removed afterwards."""
+    """An agent on `data`, or a fresh one on a folder that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="edgewhisk-bench-") as folder:
         home = Path(folder)
         (home / "settings.toml").write_text(settings)
         command = [sys.executable, "-m", "edge_agent", "run", "--print-json"]
-        command += ["--port", "0", "--data", str(home / "data")]
+        command += ["--port", "0", "--data", str(data or home / "data")]
         command += ["--settings", str(home / "settings.toml")]
         log = home / "agent.log"
         with started(command, cores=cores, log=log, environment=environment) as facts:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import OrderedDict
+from operator import attrgetter
 from typing import TypeVar
 
 import msgspec
@@ -24,6 +25,8 @@ from edge_agent.store.writer import Statement, Writer
 CODE_CACHE_BYTES = 8 << 20
 
 _Rules = list[Rule]
+_Entities = list[AnyEntity]
+_Place = tuple[type[AnyEntity], str]
 _Statements = list[Statement]
 E = TypeVar("E", Action, Package, Trigger, Rule)
 _COLLECTIONS: dict[str, type[AnyEntity]] = {
@@ -33,6 +36,7 @@ _COLLECTIONS: dict[str, type[AnyEntity]] = {
     "rules": Rule,
 }
 _NAMES = {cls: name for name, cls in _COLLECTIONS.items()}
+_updated = attrgetter("updated")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -48,6 +52,9 @@ class EntityStore:
         self._reader = reader
         self._entities: dict[FullName, AnyEntity] = {}
         self._rules: dict[FullName, dict[FullName, Rule]] = {}
+        #: By collection and namespace; and each as it is listed, until it changes.
+        self._places: dict[_Place, dict[FullName, AnyEntity]] = {}
+        self._listed: dict[_Place, _Entities] = {}
         self._code: OrderedDict[tuple[str, str, int], str] = OrderedDict()
         self._code_bytes = 0
 
@@ -69,14 +76,16 @@ class EntityStore:
         self, cls: type[E], namespace: str, *, package: str | None = None
     ) -> list[E]:
         """Newest first. Actions include those of packages unless one is named."""
-        found = [
-            entity
-            for name, entity in self._entities.items()
-            if isinstance(entity, cls)
-            and name.namespace == namespace
-            and (package is None or name.package == package)
-        ]
-        return sorted(found, key=lambda entity: entity.updated, reverse=True)
+        place = (cls, namespace)
+        entities = self._places.get(place, {})
+        if package is not None:
+            inside = [one for name, one in entities.items() if name.package == package]
+            return sorted(inside, key=_updated, reverse=True)  # type: ignore[arg-type]
+        listed = self._listed.get(place)
+        if listed is None:
+            listed = sorted(entities.values(), key=_updated, reverse=True)
+            self._listed[place] = listed
+        return listed.copy()  # type: ignore[return-value]
 
     def rules_of(self, trigger: FullName) -> _Rules:
         return list(self._rules.get(trigger, {}).values())
@@ -149,11 +158,19 @@ class EntityStore:
     def _set(self, name: FullName, entity: AnyEntity) -> None:
         self._unset(name)
         self._entities[name] = entity
+        place = (type(entity), name.namespace)
+        self._places.setdefault(place, {})[name] = entity
+        self._listed.pop(place, None)
         if isinstance(entity, Rule):
             self._rules.setdefault(entity.trigger.full_name, {})[name] = entity
 
     def _unset(self, name: FullName) -> None:
         entity = self._entities.pop(name, None)
+        if entity is None:
+            return
+        place = (type(entity), name.namespace)
+        del self._places[place][name]
+        self._listed.pop(place, None)
         if isinstance(entity, Rule):
             trigger = entity.trigger.full_name
             self._rules[trigger].pop(name, None)
