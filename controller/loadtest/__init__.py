@@ -1,0 +1,1 @@
+"""Load tests by Locust: run, summed up, compared, reported (`edgectl bench`)."""

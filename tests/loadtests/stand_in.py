@@ -1,0 +1,100 @@
+"""A host that answers like OpenWhisk and can be as bad as a test wants.
+
+    python stand_in.py --slots 1 --service-ms 5 --fail 0.1 --stall-at 2 --stall 1
+
+Prints its URL and serves until its standard input is closed. Calls wait for one of
+`slots`, take `service_ms`, and every tenth fails with `--fail 0.1`. During the stall,
+which begins `stall-at` seconds after the first call, nobody is answered. Any key is
+taken; an echo gives back what it was sent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import sys
+import time
+
+from aiohttp import web
+
+
+class StandIn:
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._slots = asyncio.Semaphore(options.slots)
+        self._numbers = itertools.count(1)
+        self._first: float | None = None
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=4 << 20)
+        app.router.add_get("/", self._info)
+        app.router.add_route("*", "/edge/v1/{rest:.*}", self._nothing)
+        app.router.add_get("/api/v1/namespaces/_/actions", self._empty)
+        app.router.add_put("/api/v1/namespaces/_/actions/{name}", self._put)
+        app.router.add_delete("/api/v1/namespaces/_/actions/{name}", self._put)
+        app.router.add_post("/api/v1/namespaces/_/actions/{name}", self._invoke)
+        return app
+
+    async def _info(self, _: web.Request) -> web.Response:
+        return web.json_response({"runtimes": {"python": [{"kind": "python:3.11"}]}})
+
+    async def _nothing(self, _: web.Request) -> web.Response:
+        return web.json_response({"error": "not here", "code": "x"}, status=404)
+
+    async def _empty(self, _: web.Request) -> web.Response:
+        return web.json_response([])
+
+    async def _put(self, request: web.Request) -> web.Response:
+        await request.read()
+        return web.json_response({})
+
+    async def _invoke(self, request: web.Request) -> web.Response:
+        arguments = json.loads(await request.read())
+        if "result" in request.query:  # a scenario warms its sandbox
+            return web.json_response(arguments)
+        number, came = next(self._numbers), time.monotonic()
+        self._first = self._first or came
+        async with self._slots:
+            waited_ms = round((time.monotonic() - came) * 1000)
+            await self._stalled()
+            await asyncio.sleep(self._options.service_ms / 1000)
+        if self._options.fail and number % round(1 / self._options.fail) == 0:
+            return web.json_response({"error": "out of order"}, status=500)
+        return web.json_response(self._record(arguments, waited_ms))
+
+    async def _stalled(self) -> None:
+        begin = (self._first or 0) + self._options.stall_at
+        left = begin + self._options.stall - time.monotonic()
+        if self._options.stall and 0 < left <= self._options.stall:
+            await asyncio.sleep(left)
+
+    def _record(self, result: object, waited_ms: int) -> dict[str, object]:
+        return {
+            "activationId": "0" * 32,
+            "annotations": [{"key": "waitTime", "value": waited_ms}],
+            "duration": round(self._options.service_ms),
+            "response": {"status": "success", "success": True, "result": result},
+        }
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--slots", type=int, default=100)
+    parser.add_argument("--service-ms", type=float, default=2.0)
+    parser.add_argument("--fail", type=float, default=0.0)
+    parser.add_argument("--stall-at", type=float, default=0.0)
+    parser.add_argument("--stall", type=float, default=0.0)
+    runner = web.AppRunner(StandIn(parser.parse_args()).app(), access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    sys.stdout.write(f"{site._server.sockets[0].getsockname()[1]}\n")  # type: ignore[union-attr]
+    sys.stdout.flush()
+    await asyncio.to_thread(sys.stdin.read)
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
