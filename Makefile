@@ -37,7 +37,7 @@ faults: $(DEV_STAMP) system-packages ## 10,000 messages while node, broker and d
 
 engines: SYSTEM := dockerd:docker.io podman:podman runc:runc bwrap:bubblewrap
 engines: $(DEV_STAMP) system-packages ## the container driver with real Docker and Podman (root on Debian)
-	$(BIN)/python -m pytest -m engines $(ARGS)
+	$(BIN)/python -m pytest -m engines tests/edge_agent/sandbox $(ARGS)
 
 hosts: SYSTEM := debootstrap:debootstrap systemd-nspawn:systemd-container \
   ssh-keygen:openssh-client ip:iproute2 bwrap:bubblewrap

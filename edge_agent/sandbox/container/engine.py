@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,11 +21,14 @@ import msgspec
 
 from edge_agent.sandbox.base import SandboxError
 
+DOCKER, PODMAN = "Docker", "Podman"
 #: Where engines listen; Docker first, since its daemon was started on purpose.
 SOCKETS = ("/run/docker.sock", "/run/podman/podman.sock")
 PROBE_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 60.0
-HTTP_NOT_MODIFIED, HTTP_BAD_REQUEST, HTTP_NOT_FOUND = 304, 400, 404
+HTTP_BAD_REQUEST, HTTP_NOT_FOUND, HTTP_CONFLICT = 400, 404, 409
+#: The exit code of a process that SIGKILL ended.
+KILLED = 137
 _FOREVER = aiohttp.ClientTimeout(total=None, sock_connect=PROBE_TIMEOUT_S)
 
 
@@ -143,10 +146,15 @@ class Engine:
         addresses = [network.get("IPAddress"), *(n.get("IPAddress") for n in attached)]
         return ContainerState(
             running=bool(state.get("Running")),
-            out_of_memory=bool(state.get("OOMKilled")),
+            out_of_memory=self._out_of_memory(state),
             pid=int(state.get("Pid") or 0),
             address=next(filter(None, addresses), ""),
         )
+
+    def _out_of_memory(self, state: Mapping[str, Any]) -> bool:
+        """Podman does not always see it; nobody else kills a container of ours."""
+        killed = state.get("ExitCode") == KILLED and not state.get("Running")
+        return bool(state.get("OOMKilled")) or (killed and self.facts.name == PODMAN)
 
     async def ended(self, container: str) -> None:
         """Return when it does not run any more."""
@@ -167,17 +175,18 @@ class Engine:
             yield response.content
 
     async def remove(self, container: str) -> None:
-        """Kill it, and remove it with its volumes; one that is gone is fine."""
+        """Kill it, and remove it with its volumes; one that is gone is fine.
+
+        The kill comes first because Podman's removal begins with a SIGTERM.
+        """
         place = f"/containers/{container}"
-        for method, path, query in (
-            ("POST", f"{place}/kill", {}),
-            ("DELETE", place, {"force": "true", "v": "true"}),
-        ):
-            try:
-                await self._call(method, path, query)
-            except EngineError as error:  # it has ended, or is gone, or is going
-                if not HTTP_BAD_REQUEST <= error.status < 500:  # noqa: PLR2004
-                    raise
+        with suppress(EngineError):  # it may have ended, and the removal tells
+            await self._call("POST", f"{place}/kill")
+        try:
+            await self._call("DELETE", place, {"force": "true", "v": "true"})
+        except EngineError as error:
+            if error.status not in {HTTP_NOT_FOUND, HTTP_CONFLICT}:  # gone, or going
+                raise
 
     async def labelled(self, label: str) -> dict[str, str]:
         """Id -> the label's value, of all containers that have it."""
@@ -269,7 +278,7 @@ def _read_facts(
     podman = any("podman" in str(c.get("Name")).lower() for c in components)
     return EngineFacts(
         socket=str(Path(socket)),
-        name="Podman" if podman else "Docker",
+        name=PODMAN if podman else DOCKER,
         version=version["Version"],
         api=version["ApiVersion"],
         rootless=any("rootless" in o for o in info.get("SecurityOptions") or ()),

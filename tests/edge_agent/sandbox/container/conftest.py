@@ -76,7 +76,21 @@ class RunningEngine:
 
 
 @pytest.fixture(scope="session")
-def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
+def root_file_system() -> bytes:
+    """What is in the image, as a tar file."""
+    return _root_file_system()
+
+
+@pytest.fixture(scope="session")
+def command() -> list[str]:
+    """What the image runs."""
+    return COMMAND
+
+
+@pytest.fixture(scope="session")
+def docker(
+    tmp_path_factory: pytest.TempPathFactory, root_file_system: bytes
+) -> Iterator[RunningEngine]:
     home = tmp_path_factory.mktemp("docker")
     command = [
         shutil.which("dockerd", path="/usr/sbin:/usr/bin") or "dockerd",
@@ -84,11 +98,13 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
         *("--pidfile", f"{home}/pid", "-H", f"unix://{home}/sock"),
         *("--iptables=false", "--bridge=none", "--ip-forward=false"),
     ]
-    yield from _running(command, home, {})
+    yield from _running(command, home, {}, root_file_system)
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
+def podman(
+    tmp_path_factory: pytest.TempPathFactory, root_file_system: bytes
+) -> Iterator[RunningEngine]:
     home = tmp_path_factory.mktemp("podman")
     runtime = home / "oci"
     runtime.write_text(_MODEST_RUNTIME)
@@ -100,7 +116,9 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
         *("--runtime", str(runtime), "--storage-driver", "overlay"),
         *("system", "service", "--time=0", f"unix://{home}/sock"),
     ]
-    yield from _running(command, home, {"CONTAINERS_CONF": str(config)})
+    yield from _running(
+        command, home, {"CONTAINERS_CONF": str(config)}, root_file_system
+    )
 
 
 #: Podman raises RLIMIT_NPROC, which not every root may; crun refuses cgroups in hybrid
@@ -118,7 +136,7 @@ os.execvp("runc", ["runc", *sys.argv[1:]])
 
 
 def _running(
-    command: list[str], home: Path, environment: dict[str, str]
+    command: list[str], home: Path, environment: dict[str, str], root: bytes
 ) -> Iterator[RunningEngine]:
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     with (home / "log").open("wb") as log:
@@ -132,7 +150,6 @@ def _running(
     engine = RunningEngine(f"{home}/sock", process)
     try:
         _wait_until_it_answers(engine, home / "log")
-        root = _root_file_system()
         engine.load(IMAGE, root, f"CMD {json.dumps(COMMAND)}")
         engine.load(BARE, root, 'CMD ["/no/such/program"]')
         yield engine
@@ -268,3 +285,8 @@ def make_house(docker: RunningEngine, open_factory: Open) -> Open:
 async def house(make_house: Open) -> House:
     house: House = await make_house()
     return house
+
+
+@pytest.fixture
+async def podman_house(podman: RunningEngine, open_factory: Open) -> House:
+    return House(podman, await open_factory(podman))
