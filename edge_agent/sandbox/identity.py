@@ -5,6 +5,8 @@ every file of the system. So `setpriv` (a millisecond) gives each bubblewrap a u
 that nobody has. It must be bubblewrap's own: a process may only be told of the death of
 a parent that was allowed to kill it, and dying with the agent hangs on that. With an id
 for each sandbox no two of them can reach each other, whatever else fails.
+
+Where there are no namespaces this is all that keeps an action from the node's keys.
 """
 
 from __future__ import annotations
@@ -42,11 +44,13 @@ class Identities:
         """What to put before a command that shall run as nobody."""
         if not self._program:
             return ()
-        user = self.number()
-        return (
-            *(self._program, f"--reuid={user}", f"--regid={user}"),
-            *("--clear-groups", "--inh-caps=-all"),
-        )
+        return (self._program, *become(self.number()))
+
+
+def become(user: int) -> tuple[str, ...]:
+    """What setpriv is told, so that a command runs as `user`."""
+    ids = (f"--reuid={user}", f"--regid={user}")
+    return (*ids, "--clear-groups", "--inh-caps=-all")
 
 
 def find_setpriv() -> str:

@@ -43,8 +43,8 @@ class Finding:
 class Probe:
     """The kernel's gifts. `bwrap` is its path where namespaces work, else empty.
 
-    `nobody`: we are root and can start it as a user that owns nothing. `seccomp`: our
-    filter can be installed here.
+    `nobody`: we are root and can start it as a user that owns nothing; `own_users`: and
+    an interpreter by itself, at `rlimits`. `seccomp`: our filter can be installed here.
     """
 
     bwrap: str = ""
@@ -52,6 +52,7 @@ class Probe:
     cgroup_namespace: bool = False
     sized_tmpfs: bool = False
     nobody: bool = False
+    own_users: bool = False
     seccomp: bool = False
     cgroups: Cgroups = field(default_factory=Cgroups)
     findings: tuple[Finding, ...] = ()
@@ -76,6 +77,9 @@ class Probe:
             "memory control group": _place(self.cgroups.memory, self.cgroups),
             "process control group": _place(self.cgroups.pids, self.cgroups),
             "seccomp filter": "yes" if self.seccomp else "none",
+            "user of actions": "one that owns nothing, each its own"
+            if self.nobody or self.own_users
+            else "the agent's",
         }
 
 
@@ -85,6 +89,10 @@ def _place(place: Path | None, cgroups: Cgroups) -> str:
     return f"version {cgroups.version}"
 
 
+_BARE_ROOT_FINDING = Finding(
+    "actions run as root: they can read the node's keys and all of its data",
+    "apt-get install util-linux (setpriv), or run the agent as a user of its own",
+)
 _ROOT_FINDING = Finding(
     "sandboxes are held, but are the user root outside of their namespaces",
     "run the agent as a user of its own, or allow users to make user namespaces",
@@ -106,8 +114,9 @@ def probe_kernel(*, bwrap: str | None = None, cgroup_root: Path | None = None) -
             Finding("bubblewrap is not installed", "apt-get install bubblewrap")
         )
     nobody = works and _nobody_works(path or "")
-    if works and os.geteuid() == 0 and not nobody:
-        findings.append(_ROOT_FINDING)
+    own_users = not works and _own_users_work()
+    if os.geteuid() == 0 and not (nobody or own_users):
+        findings.append(_ROOT_FINDING if works else _BARE_ROOT_FINDING)
     cgroups = find_cgroups(cgroup_root or Path("/sys/fs/cgroup"))
     findings += _cgroup_findings(cgroups)
     seccomp = works and _filter_works(path or "", findings)
@@ -118,6 +127,7 @@ def probe_kernel(*, bwrap: str | None = None, cgroup_root: Path | None = None) -
         sized_tmpfs=works
         and _run(path, "--size", "4096", *_TRIAL[-2:], *_TRIAL) is None,
         nobody=nobody,
+        own_users=own_users,
         seccomp=seccomp,
         cgroups=cgroups,
         findings=tuple(findings),
@@ -138,6 +148,12 @@ def _nobody_works(path: str) -> bool:
     if os.geteuid() != 0 or not guard:
         return False
     return _run(*guard, path, "--unshare-user", *_TRIAL) is None
+
+
+def _own_users_work() -> bool:
+    """Whether root can start anything as a user that does not exist."""
+    guard = Identities().next()
+    return os.geteuid() == 0 and bool(guard) and _run(*guard) is None
 
 
 def _remedy() -> str:

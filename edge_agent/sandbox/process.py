@@ -305,7 +305,7 @@ class ProcessFactory:
         return Bounds(
             open_files=self._sandbox.open_files,
             file_bytes=self._sandbox.tmp_mb << 20,
-            processes=most if self.probe.user_namespace else 0,
+            processes=most if self.probe.user_namespace or self.probe.own_users else 0,
             data_bytes=0 if grouped else (spec.memory_mb + beside_mb) << 20,
         )
 

@@ -17,7 +17,7 @@ from edge_agent.sandbox import bwrap
 from edge_agent.sandbox.base import SandboxSpec
 from edge_agent.sandbox.bounds import Bounds
 from edge_agent.sandbox.hold import COOKIE, GroupHold, Hold, NamespaceHold
-from edge_agent.sandbox.identity import Identities, find_setpriv
+from edge_agent.sandbox.identity import Identities, become, find_setpriv
 from edge_agent.sandbox.probe import Probe
 from edge_agent.sandbox.runtimes import Runtime
 from edge_agent.sandbox.spawn import ARGUMENTS, FILTER, TALK, Child, spawn
@@ -121,14 +121,13 @@ class NamespaceStarter:
 
 
 class PlainStarter:
-    """The interpreter by itself, as the agent's user, in a folder of its own."""
+    """The interpreter by itself, in a folder of its own, as nobody when we are root."""
 
-    def __init__(self, *, folder: Path, launchers: str) -> None:
+    def __init__(self, *, folder: Path, launchers: str, identities: Identities) -> None:
         self._folder = folder
         self._launchers = launchers
-        self._guard: tuple[str, ...] = ()
-        if program := find_setpriv():
-            self._guard = (program, "--pdeathsig", "KILL", "--no-new-privs")
+        self._identities = identities
+        self._program = find_setpriv()
 
     async def start(
         self,
@@ -141,19 +140,33 @@ class PlainStarter:
     ) -> Started:
         folder = self._folder / sandbox_id
         tmp = folder / "tmp"
-        await asyncio.to_thread(tmp.mkdir, parents=True, mode=0o700)
+        user = self._identities.number()
+        await asyncio.to_thread(_make_private, folder, tmp, user=user)
         command = _command(
             runtime,
             spec,
             # Outside of namespaces all processes of the user count, the agent's too.
-            replace(bounds, processes=0),
+            bounds if user else replace(bounds, processes=0),
             launcher=f"{self._launchers}/{runtime.launcher}",
             folder=str(folder),
         )
         variables = environment(runtime, str(folder), str(tmp))
         variables[COOKIE] = cookie = f"{self._folder.name}/{sandbox_id}/"
-        child = spawn([*self._guard, *command], variables)
+        child = spawn([*self._guard(user), *command], variables)
         return Started(child, GroupHold(child, cookie=cookie, folder=folder))
+
+    def _guard(self, user: int) -> tuple[str, ...]:
+        if not self._program:
+            return ()
+        who = (*become(user), "--bounding-set=-all") if user else ()
+        return (self._program, *who, "--pdeathsig", "KILL", "--no-new-privs")
+
+
+def _make_private(*folders: Path, user: int) -> None:
+    for folder in folders:
+        folder.mkdir(mode=0o700)
+        if user:
+            os.chown(folder, user, user)
 
 
 def _command(

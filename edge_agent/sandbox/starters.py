@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from edge_agent import settings
@@ -17,6 +18,8 @@ from edge_agent.sandbox.system import SystemFiles
 #: The file of the seccomp filter, among the launchers.
 FILTER = "seccomp.bpf"
 
+_log = logging.getLogger(__name__)
+
 
 def make_starter(
     probe: Probe,
@@ -28,8 +31,16 @@ def make_starter(
 ) -> tuple[Starter, bwrap.Folders]:
     """Touches the disk. `join`: see fork_starter.py."""
     launchers = str(folder.launchers)
+    roots = [root for runtime in runtimes.found for root in runtime.roots]
+    readable = open_to_all([launchers, *roots])
     if probe.level == RLIMITS:
-        plain = PlainStarter(folder=folder.path, launchers=launchers)
+        nobody = probe.own_users and readable
+        if os.geteuid() == 0 and not nobody:
+            _log.warning("actions run as root: they can read the node's keys")
+        identities = Identities(wanted=nobody)
+        plain = PlainStarter(
+            folder=folder.path, launchers=launchers, identities=identities
+        )
         return plain, bwrap.Folders(launchers, str(folder.etc))
     etc = SystemFiles(folder.etc)
     etc.build()
@@ -39,9 +50,7 @@ def make_starter(
         etc_bound=etc.bound,
         system=bwrap.system_places(),
     )
-    roots = [root for runtime in runtimes.found for root in runtime.roots]
-    nobody = probe.nobody and open_to_all([launchers, *roots])
-    identities = Identities(wanted=nobody)
+    identities = Identities(wanted=probe.nobody and readable)
     starter = NamespaceStarter(
         probe,
         sandbox,

@@ -199,7 +199,7 @@ async def test_who_does_not_read_their_answer_is_hung_up_on(
     server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(written, "READING_TIMEOUT_S", 0.3)
-    code = "x" * (16 << 20)
+    code = "x" * (8 << 20)
     exec_ = {"kind": "python:3.11", "code": code}
     assert (await server("PUT", "actions/large", {"exec": exec_})).status == 200
     auth = encode_basic_auth(*server.guest.auth.split(":", 1))

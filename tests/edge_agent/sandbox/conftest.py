@@ -186,7 +186,7 @@ async def open_bench() -> AsyncIterator[OpenBench]:
     async def start(
         level: str, *, runtimes: settings.Runtimes | None = None, **more: Any
     ) -> Bench:
-        probe = await asyncio.to_thread(_probe_of, level)
+        probe = more.pop("probe", None) or await asyncio.to_thread(_probe_of, level)
         more = {"minimum_level": "rlimits", "fork_server": level == "full"} | more
         factory = await ProcessFactory.open(
             settings.Sandboxing(**more),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_agent.model.activations import Cause
+from edge_agent.sandbox.probe import Probe
 
 if TYPE_CHECKING:
     from edge_agent.sandbox.proxy import ProcessSandbox
@@ -262,6 +263,57 @@ async def test_a_neighbour_of_level_rlimits_can_be_read(open_bench: OpenBench) -
     )
     path = f"/proc/{victim.pid}/environ"
     assert (await plain.once(code, {"path": path}))["length"] > 0
+
+
+STEAL = """
+import os
+def main(args):
+    found = []
+    for path in args['paths']:
+        try: os.listdir(path) if os.path.isdir(path) else open(path, 'rb').close()
+        except OSError: continue
+        found.append(path)
+    try: os.kill(args['agent'], 0); found.append('agent')
+    except OSError: pass
+    try: os.setuid(0); found.append('root')
+    except OSError: pass
+    return {'user': os.getuid(), 'groups': os.getgroups(), 'found': found}
+"""
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs an agent that is root")
+
+
+@AS_ROOT
+async def test_at_level_rlimits_the_agents_root_is_no_action(
+    open_bench: OpenBench, tmp_path: Path
+) -> None:
+    bench = await open_bench("rlimits", probe=Probe(own_users=True))
+    key = tmp_path / "node.key"
+    key.write_bytes(b"key")
+    key.chmod(0o600)
+    victim = await bench.ready(FINE)
+    home = f"/proc/{victim.pid}/cwd"
+    wanted = [str(key), str(tmp_path), "/etc/shadow", "/root"]
+    wanted += [f"/proc/{os.getpid()}/environ", f"/proc/{victim.pid}/environ", home]
+    wanted += [str(path) for path in bench.factory.folder.glob("*-*")]
+    given = {"paths": wanted, "agent": os.getpid()}
+    first, second = await bench.once(STEAL, given), await bench.once(STEAL, given)
+    assert first["found"] == second["found"] == []
+    assert first["groups"] == []
+    assert 0 != first["user"] != second["user"] != 0
+
+
+@AS_ROOT
+async def test_a_user_of_its_own_is_as_good_to_an_action(open_bench: OpenBench) -> None:
+    bench = await open_bench("rlimits", probe=Probe(own_users=True))
+    code = (
+        "import os, tempfile\ndef main(args):\n"
+        "    open('here', 'w').write('x'); open('/dev/stdout', 'w').write('said')\n"
+        "    with tempfile.TemporaryFile() as file: file.write(b'x')\n"
+        "    return {'here': os.listdir('.'), 'home': os.environ['HOME'] == os.getcwd()}\n"
+    )
+    found = await bench.once(code)
+    assert "here" in found["here"]
+    assert found["home"]
 
 
 REACH = """

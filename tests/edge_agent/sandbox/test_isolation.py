@@ -278,13 +278,14 @@ async def test_what_libraries_need_is_there(held: Bench) -> None:
 
 
 AGENT = """
-import asyncio, sys
+import asyncio, os, sys
 from edge_agent import settings
 from edge_agent.sandbox.base import InitRequest, RunRequest, SandboxSpec
 from edge_agent.sandbox.probe import Probe
 from edge_agent.sandbox.process import ProcessFactory
 async def main():
-    probe = Probe() if sys.argv[1] == 'rlimits' else None
+    own = Probe(own_users=os.geteuid() == 0)
+    probe = own if sys.argv[1] == 'rlimits' else None
     factory = await ProcessFactory.open(
         settings.Sandboxing(minimum_level='rlimits'), settings.Runtimes(), probe=probe)
     sandbox = await factory.create(SandboxSpec(factory.resolve('python:default'), 256))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from edge_agent.sandbox.cgroup import Cgroups
+from edge_agent.sandbox.identity import find_setpriv
 from edge_agent.sandbox.probe import Finding, Probe, _absent_memory, probe_kernel
 
 
@@ -31,6 +33,15 @@ def test_a_kernel_that_was_asked_for_groups_in_vain_is_told_apart() -> None:
     asked = _absent_memory("quiet cgroup_enable=memory cgroup_disable=memory")
     assert "CONFIG_MEMCG" in asked.mend
     assert "cgroup_enable=memory" in _absent_memory("quiet").mend
+
+
+def test_without_namespaces_root_gives_actions_users_of_their_own(
+    tmp_path: Path,
+) -> None:
+    probe = probe_kernel(bwrap="", cgroup_root=tmp_path)
+    assert probe.own_users == (os.geteuid() == 0 and bool(find_setpriv()))
+    told = "one that owns nothing, each its own" if probe.own_users else "the agent's"
+    assert probe.gives["user of actions"] == told
 
 
 def test_a_missing_bubblewrap_is_found_and_has_a_remedy(tmp_path: Path) -> None:
