@@ -16,14 +16,15 @@ from controller.mapreduce.node import Done, Lost, NodeDown, NodeUnfit, Outcome, 
 
 @dataclass(slots=True)
 class FakeNode:
-    """`work` is the action; `plan` may put another outcome in its place.
+    """Each action does what its source says, or all do `work`; `plan` may differ.
 
-    `plan` sees the number of the call (from 0) and its arguments; None: work. While it
-    is `down`, nothing is answered, and what runs then is never heard of again.
+    `plan` may put another outcome in its place: it sees the number of the call (from 0)
+    and its arguments; None: work. While it is `down`, nothing is answered, and what
+    runs then is never heard of again.
     """
 
     name: str
-    work: Callable[[bytes], bytes]
+    work: Callable[[bytes], bytes] | None = None
     capacity: int = 2
     seconds: float = 0.0
     plan: Callable[[int, bytes], Outcome | None] = lambda _number, _arguments: None
@@ -34,10 +35,13 @@ class FakeNode:
     #: The most chunks that were there at once.
     most: int = 0
     _running: int = 0
+    _works: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
 
     async def deploy(self, action_name: str, action: MapAction) -> None:
         self._answer()
         self.actions[action_name] = action
+        if self.work is None:
+            self._works[action_name] = work_of(action)
 
     async def remove(self, action_name: str) -> None:
         self._answer()
@@ -64,7 +68,8 @@ class FakeNode:
             planned = self.plan(number, arguments)
             if planned is not None:
                 return planned
-            result = Raw(self.work(arguments))
+            work = self.work or self._works[action_name]
+            result = Raw(work(arguments))
             return Done(result, f"{self.name}-{number}", self.seconds)
         finally:
             self._running -= 1

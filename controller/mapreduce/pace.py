@@ -3,6 +3,8 @@
 - *Size.* Where several units may go in one invocation, a node gets what it does in
   `TARGET_S`, so that neither overhead nor waiting counts for much; never more than
   `GROWTH` times what it got before, as the first measurements are mostly overhead.
+- *Horizon.* Where each unit is a chunk of its own, a node takes one of the last only if
+  it will be done with it before all the others are done with the rest.
 - *Guided.* Towards the end a piece is half of the node's fair share of what is left, by
   speed: all nodes end together.
 """
@@ -10,6 +12,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 TARGET_S = 0.5
@@ -78,3 +81,21 @@ class Paces:
         wanted = min(TARGET_S / pace.unit_s, float(GROWTH * max(1, pace.size)))
         share = 1 / pace.unit_s / max(self.total, 1 / pace.unit_s)
         return max(1, int(min(wanted, math.ceil(GUIDED * left * share))))
+
+
+def horizon(left: int, places: Sequence[tuple[float, int]]) -> float:
+    """In how many seconds `left` chunks will be done, by nodes that are all at work.
+
+    `places`: what a chunk takes in a slot, and how many slots. A slot is somewhere in a
+    chunk, anywhere with the same chance; so in `h` seconds it ends `h / seconds - 1`
+    more than that one, or none.
+    """
+    rate = ready = 0.0
+    end_s = 0.0
+    for seconds, slots in sorted(places):
+        if rate and (left + ready) / rate <= seconds:
+            break  # over before this node could have helped
+        rate += slots / max(seconds, LEAST_S)
+        ready += slots
+        end_s = (left + ready) / rate
+    return end_s

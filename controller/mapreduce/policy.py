@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
-from controller.mapreduce.pace import Pace, Paces
+from controller.mapreduce.pace import Pace, Paces, horizon
 from controller.mapreduce.pieces import Piece, Pieces
 
 #: The time we may need to hand a node its next chunk.
@@ -47,8 +47,8 @@ BACKUP_CHUNKS, BACKUP_SHARE, BACKUP_TIMES = 10, 0.5, 3.0
 BACKUP_LEAST_S = 1.0
 #: The median is that of the latest so many chunks.
 REMEMBERED = 101
-#: How old the knowledge of the fastest node may be.
-FASTEST_S = 0.1
+#: How old the knowledge of the end of the run may be.
+HORIZON_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ class Place:
     ceiling: float = math.inf
     refusals: int = 0
     paused_until: float = 0.0
-    #: Since when it has left the last chunks to others.
-    leaving_since: float | None = None
+    #: How long it leaves the last chunks to others.
+    left_until: float | None = None
 
 
 class Schedule:
@@ -116,7 +116,8 @@ class Schedule:
         self._errors: dict[int, int] = {}
         self._places: dict[str, Place] = {}
         self._paces = Paces()
-        self._fastest: tuple[float, float] = (-math.inf, 0.0)
+        #: When it was looked for, and how far off the end was.
+        self._horizon: tuple[float, float] = (-math.inf, 0.0)
         #: Chunks under way: their attempts, and since when, oldest first.
         self._under_way: dict[int, dict[int, Assignment]] = {}
         self._since: dict[int, float] = {}
@@ -170,7 +171,7 @@ class Schedule:
         if place is None:
             return []
         self._paces.add(place.pace, -1)
-        self._fastest = (-math.inf, 0.0)
+        self._horizon = (-math.inf, 0.0)
         attempts = list(place.attempts.values())
         return [attempt for attempt in attempts if not self.lost(attempt)]
 
@@ -183,7 +184,7 @@ class Schedule:
         if len(place.attempts) >= self.window(node):
             return Wait(LOOK_AGAIN_S)
         if self._sooner_elsewhere(place, now):
-            return Wait(min(LOOK_AGAIN_S, FASTEST_S))
+            return Wait(HORIZON_S)
         piece, backup = self._retry(node) or self._fresh(place), False
         if piece is None:
             piece, backup = self._straggler(node, now), True
@@ -215,30 +216,23 @@ class Schedule:
     def _sooner_elsewhere(self, place: Place, now: float) -> bool:
         """Whether the others will have done what is left before this node has one.
 
-        A node waits for them no longer than it would have worked itself: the fastest
-        one may be dead without our knowing.
+        They are trusted for twice as long as that should take: some may be dead without
+        our knowing.
         """
-        if self._grouped or place.chunk_s is None or self._left > self._paces.slots:
+        left, own_s = self._left, place.chunk_s
+        if self._grouped or own_s is None or own_s * self._paces.total <= left:
             return False
-        others = self._paces.total - place.pace.units_per_s
-        if not self._left or others <= 0:
+        at, end_s = self._horizon
+        if now - at > HORIZON_S:
+            known = ((p.chunk_s, p.pace.slots) for p in self._places.values())
+            end_s = horizon(left, [(s, n) for s, n in known if s is not None])
+            self._horizon = (now, end_s)
+        if not left or own_s <= end_s + HORIZON_S:
+            place.left_until = None
             return False
-        sooner = place.chunk_s > self._left / others + self._fastest_s(now)
-        if not sooner:
-            place.leaving_since = None
-            return False
-        if place.leaving_since is None:
-            place.leaving_since = now
-        return now - place.leaving_since < place.chunk_s
-
-    def _fastest_s(self, now: float) -> float:
-        """What a chunk takes on the node where that is least."""
-        at, fastest = self._fastest
-        if now - at > FASTEST_S:
-            known = (p.chunk_s for p in self._places.values() if p.chunk_s is not None)
-            fastest = min(known, default=0.0)
-            self._fastest = (now, fastest)
-        return fastest
+        if place.left_until is None:
+            place.left_until = now + 2 * end_s
+        return now < place.left_until
 
     def _retry(self, node: str) -> Piece | None:
         for chunk, count in self._again.items():

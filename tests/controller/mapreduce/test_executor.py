@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, wait
@@ -132,7 +133,8 @@ def test_a_node_with_another_python_takes_no_functions(
     targets: list[Target], haste: Patience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calling_node, "PYTHON", (2, 7))
-    with FleetExecutor(targets, patience=haste) as executor:
+    patience = dataclasses.replace(haste, first_node_s=5.0)
+    with FleetExecutor(targets, patience=patience) as executor:
         error: Any = executor.submit(shifted, 1).exception(10)
     assert "functions from here need 2.7" in str(error.__cause__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 from collections.abc import Callable
@@ -10,13 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from controller.mapreduce.errors import JobError, ReduceFailed, RunFailed
+from controller.mapreduce.errors import (
+    JobError,
+    ReduceFailed,
+    RunBusy,
+    RunFailed,
+    RunUnknown,
+)
 from controller.mapreduce.fake import FakeNode, work_of
 from controller.mapreduce.job import Job
 from controller.mapreduce.job_file import load_job
 from controller.mapreduce.node import Failed, Lost, Outcome, Refused
 from controller.mapreduce.patience import Patience
-from controller.mapreduce.plan import Run, plan
+from controller.mapreduce.plan import Run, plan, plan_again, read_header
 from controller.mapreduce.policy import LOSSES
 from controller.mapreduce.progress import NodeState, Progress
 from controller.mapreduce.results import read_results
@@ -334,3 +341,115 @@ async def test_an_interrupt_as_a_node_goes_still_ends_the_run(
     async with asyncio.timeout(2):
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+# --- runs that are gone on with -------------------------------------------------------
+
+
+async def test_a_run_is_gone_on_with_without_computing_anything_twice(
+    run: Run, fleet: FleetOf, haste: Patience
+) -> None:
+    (first,) = fleet(1, seconds=0.02)
+    first.plan = lambda number, _: Failed("oh", "x") if number == 8 else None
+    with pytest.raises(RunFailed):
+        await execute(run, [first], patience=haste)
+    before = len(read_results(run.folder))
+    assert 5 <= before < 20
+    with (run.folder / "results.jsonl").open("ab") as torn:
+        torn.write(b'{"chunk":19,"count":1,"node":"a","act')
+    header = await asyncio.to_thread(read_header, run.folder)
+    again = plan_again(run.job, run.folder, header)
+    nodes = fleet(2, seconds=0.005)
+    report = await execute(again, nodes, patience=haste)
+    assert report.result == SQUARES
+    assert sum(node.calls for node in nodes) == 20 - before
+    assert (report.run, report.chunks) == (run.id, 20)
+    assert sum(node.chunks for node in report.nodes) == 20
+
+
+async def test_a_run_whose_map_was_done_is_only_reduced(
+    write_job: WriteJob, tmp_path: Path, haste: Patience
+) -> None:
+    source = 'config = {"chunks": 7}\ndef action(p): return p\ndef reduce(r): 1/0\n'
+    job = await asyncio.to_thread(load_job, write_job(source), settings={})
+    run = plan(job, settings={}, out=tmp_path / "out")
+    with pytest.raises(ReduceFailed):
+        await execute(run, [FakeNode("a")], patience=haste)
+    mended = source.replace("1/0", "return len(r)")
+    job = await asyncio.to_thread(load_job, write_job(mended), settings={})
+    node = FakeNode("a")
+    header = await asyncio.to_thread(read_header, run.folder)
+    again = plan_again(job, run.folder, header)
+    report = await execute(again, [node], patience=haste)
+    assert (report.result, node.calls) == (7, 0)
+
+
+async def test_other_inputs_are_another_run(
+    squares: Job, run: Run, fleet: FleetOf, haste: Patience
+) -> None:
+    await execute(run, fleet(1), patience=haste)
+    header = await asyncio.to_thread(read_header, run.folder)
+    path = squares.path
+    other = await asyncio.to_thread(load_job, path, settings={"chunks": "21"})
+    with pytest.raises(RunUnknown, match="are not what they were"):
+        plan_again(other, run.folder, header)
+
+
+async def test_two_processes_do_not_work_on_one_run(
+    run: Run, fleet: FleetOf, haste: Patience
+) -> None:
+    task = asyncio.create_task(execute(run, fleet(1, seconds=0.05), patience=haste))
+    await asyncio.sleep(0.1)
+    with pytest.raises(RunBusy, match="another process works on this run"):
+        await execute(run, fleet(1), patience=haste)
+    assert (await task).result == SQUARES
+
+
+# --- errors that are tried again, nodes that are found ---------------------------------
+
+
+async def test_an_application_error_is_tried_again_when_asked(
+    squares: Job, fleet: FleetOf, haste: Patience, tmp_path: Path
+) -> None:
+    failures: list[int] = []
+
+    def plan_(number: int, arguments: bytes) -> Outcome | None:
+        if json.loads(arguments)["number"] != 5 or len(failures) == 2:
+            return None
+        failures.append(number)
+        return Failed("application error: flaky", "x")
+
+    job = dataclasses.replace(squares, retry_errors=2)  # type: ignore[type-var]
+    run = plan(job, settings={}, out=tmp_path / "out")
+    report = await execute(run, fleet(2, plan=plan_), patience=haste)
+    assert report.result == SQUARES
+    assert report.retries == 2
+
+
+async def test_a_node_that_is_found_on_the_way_takes_part(
+    run: Run, fleet: FleetOf, haste: Patience
+) -> None:
+    known, new = fleet(2, seconds=0.06)
+
+    async def find() -> list[FakeNode]:
+        return [known, new] if known.calls > 3 else [known]
+
+    patience = dataclasses.replace(haste, find_s=0.02)
+    report = await execute(run, [known], find=find, patience=patience)
+    assert report.result == SQUARES
+    assert [node.name for node in report.nodes] == ["node1", "node2"]
+    assert report.nodes[1].chunks > 0
+    assert new.actions == {}
+
+
+async def test_the_run_leaves_a_picture_and_its_details(
+    run: Run, fleet: FleetOf, haste: Patience
+) -> None:
+    report = await execute(run, fleet(2, seconds=0.01), patience=haste)
+    details = json.loads((run.folder / "details.json").read_text())
+    assert 0 < details["efficiency"] <= 1
+    assert [node["slots"] for node in details["nodes"]] == [2, 2]
+    assert all(0 < node["busy_share"] <= 1 for node in details["nodes"])
+    picture = (run.folder / "run.svg").read_text()
+    assert picture.count("<rect") >= 1 + 4
+    assert report.run in picture
