@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import hypothesis
@@ -299,6 +300,8 @@ class Need:
     remedy: str
 
 
+CONTROL_PLANE = ("helm", "etcd", "kube-apiserver", "kube-controller-manager")
+CONTROL_PLANE += ("kube-scheduler",)
 NEEDS = {
     "broker": Need(lambda: _has("mosquitto"), "apt-get install mosquitto"),
     "sandbox": Need(
@@ -316,7 +319,12 @@ NEEDS = {
         "apt-get install podman runc",
     ),
     "node": Need(lambda: _has("node"), "apt-get install nodejs"),
+    "browser": Need(lambda: _has("chromium"), "apt-get install chromium"),
     "clients": Need(lambda: _has("npm"), "apt-get install npm"),
+    "kubernetes": Need(
+        lambda: all(map(_has, CONTROL_PLANE)) and find_spec("kubernetes") is not None,
+        "pip install 'edgewhisk[kubernetes]', and " + ", ".join(CONTROL_PLANE),
+    ),
 }
 # What runs only when it is asked for by -m, and who asks.
 ASKED_FOR = {

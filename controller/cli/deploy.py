@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from controller.cli.call import with_output
+from controller.cli.engines import (
+    Ask,
+    Engine,
+    EngineOption,
+    On,
+    Var,
+    VarFile,
+    absolute,
+    deploy_engine,
+    remove_engine,
+    variables_of,
+)
 from controller.cli.errors import InputError
 from controller.cli.output import Output
 from controller.cli.play import Forks, Inventory, Limit, find_inventory, run_playbook
@@ -55,6 +68,10 @@ def deploy(
     canary: Canary = 1,
     wheelhouse: Wheelhouse = None,
     rollback: Rollback = False,
+    engine: EngineOption = Engine.EDGE,
+    on: On = None,
+    var: Var = None,
+    var_file: VarFile = None,
 ) -> None:
     """Install the agent on every host of an inventory and start it.
 
@@ -65,38 +82,69 @@ def deploy(
 
     The hosts need SSH, sudo and Python 3.11. Keys, certificates and the fleet's
     authority are kept beside the inventory: group_vars/, host_vars/ and pki/.
+
+    `--engine lean` and `--engine openwhisk --on kubernetes` deploy upstream's engines,
+    as the variables of the roles openwhisk_lean and openwhisk say; each is a target.
     """
-    place = find_inventory(inventory)
+    ask = Ask(
+        engine=engine,
+        on=on,
+        inventory=inventory,
+        limit=limit,
+        forks=forks,
+        check=check,
+        diff=diff,
+        variables=variables_of(var, var_file),
+    )
+    if rollback and (check or wheelhouse):
+        raise InputError("--rollback goes with neither --check nor --wheelhouse")
+    if not ask.is_ours and (rollback or wheelhouse):
+        raise InputError("--rollback and --wheelhouse go with --engine edge only")
     batches = {"edge_agent_batches": [canary, BATCH]}
-    if rollback:
-        if check or wheelhouse:
-            raise InputError("--rollback goes with neither --check nor --wheelhouse")
-        run_playbook(
-            out,
-            "rollback",
-            inventory=place,
-            variables=batches,
-            told="going back to the release before",
-            limit=limit,
-            forks=forks,
-        )
-        return
+    if not ask.is_ours:
+        deploy_engine(out, ask)
+    elif rollback:
+        _play(out, ask, "rollback", batches, "going back to the release before")
+    else:
+        _roll_out(out, ask, _wheelhouse(wheelhouse), batches)
+
+
+def _roll_out(
+    out: Output, ask: Ask, wheels: Path | None, batches: Mapping[str, Any]
+) -> None:
     from controller.deploy.release import make_release
 
-    wheels = _wheelhouse(wheelhouse)
+    find_inventory(ask.inventory)  # before a wheel is built
     with TemporaryDirectory(prefix="edgewhisk-") as folder:
         release = make_release(Path(folder))
-        run_playbook(
+        variables = {**release.variables(wheels), **batches}
+        _play(
             out,
+            ask,
             "site",
-            inventory=place,
-            variables={**release.variables(wheels), **batches},
-            told=f"deploying {release.name}",
-            limit=limit,
-            forks=forks,
-            check=check,
-            diff=diff,
+            variables,
+            f"deploying {release.name}",
         )
+
+
+def _play(
+    out: Output,
+    ask: Ask,
+    playbook: str,
+    variables: Mapping[str, Any],
+    told: str,
+) -> None:
+    run_playbook(
+        out,
+        playbook,
+        inventory=find_inventory(ask.inventory),
+        variables={**absolute(ask.variables), **variables},
+        told=told,
+        limit=ask.limit,
+        forks=ask.forks,
+        check=ask.check,
+        diff=ask.diff,
+    )
 
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -115,25 +163,34 @@ def remove(
     forks: Forks = None,
     keep_data: KeepData = False,
     yes: Yes = False,
+    engine: EngineOption = Engine.EDGE,
+    on: On = None,
+    var: Var = None,
+    var_file: VarFile = None,
 ) -> None:
     """Remove the agent from the hosts of an inventory, data and user included.
 
     It leaves the system packages that were installed with it (apt knows them), and on
     this machine the inventory with keys and certificates.
     """
+    ask = Ask(
+        engine=engine,
+        on=on,
+        inventory=inventory,
+        limit=limit,
+        forks=forks,
+        variables=variables_of(var, var_file),
+    )
+    if not ask.is_ours:
+        if not yes and not typer.confirm(f"Remove the engine {engine} and its data?"):
+            raise typer.Exit(1)
+        remove_engine(out, ask)
+        return
     place = find_inventory(inventory)
     what = "the agent" if keep_data else "the agent and its data"
     if not yes and not typer.confirm(f"Remove {what} from the hosts of {place}?"):
         raise typer.Exit(1)
-    run_playbook(
-        out,
-        "remove",
-        inventory=place,
-        variables={"edge_agent_keep_data": keep_data},
-        told=f"removing {what}",
-        limit=limit,
-        forks=forks,
-    )
+    _play(out, ask, "remove", {"edge_agent_keep_data": keep_data}, f"removing {what}")
 
 
 def _wheelhouse(given: Path | None) -> Path | None:

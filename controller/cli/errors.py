@@ -25,6 +25,8 @@ _WRONG_REQUEST = frozenset({400, 413, 415})
 EXTRAS = {
     "aiohttp": "controller",
     "ansible": "controller",
+    "kubernetes": "kubernetes",
+    "kubernetes_validate": "kubernetes",
     "rich": "controller",
     "ruamel": "controller",
     "typer": "controller",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,8 +14,9 @@ from controller.cli.call import Call, with_target
 
 if TYPE_CHECKING:
     from controller.fleet.client import Client
+    from controller.fleet.pods import Pod
     from controller.fleet.status import Differences, NodeStatus
-    from controller.fleet.target import Chosen
+    from controller.fleet.target import Chosen, Target
 
 COLUMNS: tuple[str, ...] = (
     "node",
@@ -23,26 +28,39 @@ COLUMNS: tuple[str, ...] = (
     "inbox",
 )
 COLUMNS += ("load", "temp", "clock", "manifest")
+POD_COLUMNS = ("target", "pod", "state", "ready", "restarts", "on", "age")
 #: A clock is told to be off beyond this, when that is more than may be wrong.
 SKEW_MS = 50.0
 _SECOND_MS = 1000.0
+_MINUTE_S = 60.0
 
 
 @with_target
 async def status(call: Call) -> None:
     """Show every node: version, isolation, load, sandboxes, inbox, clock, manifest.
 
-    `manifest` tells how many changes a node is away from what was applied last. The
-    exit code is 1 when a node is down.
+    `manifest` tells how many changes a node is away from what was applied last. Of a
+    cluster (`edgectl deploy --engine openwhisk`) the pods are shown too. The exit code
+    is 1 when a node is down.
     """
-    from controller.fleet.client import NO_RETRY
+    from controller.fleet.client import NO_RETRY, Client
+    from controller.fleet.entries import PLACE, read_clusters
     from controller.fleet.status import TIMEOUT_S, fleet_status
 
-    fleet = call.of_fleet()
-    differences = _differences(fleet.chosen())
-    async with fleet.clients(retry=NO_RETRY, timeout_s=TIMEOUT_S) as clients:
-        found = await fleet_status(clients, differences)
+    clusters = read_clusters(Path.home() / PLACE)
+    targets, differences = _targets(call, list(clusters))
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                Client(target, retry=NO_RETRY, timeout_s=TIMEOUT_S)
+            )
+            for target in targets
+        ]
+        found = await fleet_status(clients, differences, clusters)
     call.out.table(COLUMNS, [_row(one) for one in found], document=found)
+    pods = [(one.name, pod) for one in found for pod in one.pods or ()]
+    if pods and not call.out.json:
+        call.out.table(POD_COLUMNS, [_pod_row(*each) for each in pods], document=None)
     for one in found:
         if one.problem:
             call.out.warn(f"{one.name}: {one.problem}")
@@ -50,6 +68,30 @@ async def status(call: Call) -> None:
         call.out.hint("nodes that differ get what they lack by: edgectl apply")
     if not all(one.up for one in found):
         raise typer.Exit(1)
+
+
+def _targets(
+    call: Call, clusters: Sequence[str]
+) -> tuple[list[Target], Differences | None]:
+    """What was asked for; by itself the inventory, and every cluster that is known."""
+    from controller.fleet.target import TargetError
+
+    given, fleet = call.choice, call.of_fleet()
+    alone = not (given.fleet or given.dir or given.url or given.node)
+    try:
+        chosen = fleet.chosen()
+    except TargetError:
+        if not (alone and clusters):
+            raise
+        targets, differences = [], None
+    else:
+        targets, differences = list(chosen.targets), _differences(chosen)
+    names = {target.name for target in targets}
+    for name in clusters if alone else ():
+        if name not in names:
+            choice = replace(given, url=name)
+            targets += Call(choice, call.out).chosen().targets
+    return targets, differences
 
 
 def _differences(chosen: Chosen) -> Differences | None:
@@ -80,6 +122,13 @@ def _row(one: NodeStatus) -> tuple[str, ...]:
         _clock(one),
         _manifest(one),
     )
+
+
+def _pod_row(target: str, pod: Pod) -> tuple[str, ...]:
+    state = pod.reason or pod.phase
+    ready = "yes" if pod.ready else "no"
+    age = "" if pod.age_s is None else f"{pod.age_s / _MINUTE_S:.0f} min"
+    return (target, pod.name, state, ready, str(pod.restarts), pod.node, age)
 
 
 def _plain(value: float | None) -> str:

@@ -72,6 +72,12 @@ def read_entries(path: Path) -> dict[str, Entry]:
         raise EntryError(f"{path}: {error}") from error
 
 
+def read_clusters(path: Path) -> dict[str, Cluster]:
+    """The targets that are clusters."""
+    entries = read_entries(path).items()
+    return {name: one.kubernetes for name, one in entries if one.kubernetes is not None}
+
+
 def put_entry(path: Path, name: str, entry: Entry) -> bool:
     """Write it, in place of the one of this name; whether the file has changed."""
     if read_entries(path).get(name) == entry:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from controller.fleet.client import Client
+from controller.fleet.entries import Cluster
+from controller.fleet.pods import Pod, PodsError, pods_of
 from controller.fleet.transport import OpenWhiskError
 
 TIMEOUT_S = 5.0
@@ -31,7 +33,8 @@ class NodeStatus:
 
     `problem` says why it is down, or why it told little. `skew_ms` is how far its clock
     is ahead of ours, give or take `skew_error_ms`. `differs` counts the changes that
-    would make it what was applied last; None where nothing was.
+    would make it what was applied last; None where nothing was. `pods` are those of a
+    cluster.
     """
 
     name: str
@@ -50,6 +53,7 @@ class NodeStatus:
     skew_error_ms: float | None = None
     uptime_s: float | None = None
     differs: int | None = None
+    pods: tuple[Pod, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +66,45 @@ class Heard:
 
 
 async def fleet_status(
-    clients: Sequence[Client], differences: Differences | None = None
+    clients: Sequence[Client],
+    differences: Differences | None = None,
+    clusters: Mapping[str, Cluster] | None = None,
 ) -> list[NodeStatus]:
-    """Every node's, in their order; nothing is raised for a node that is away."""
+    """Every node's, in their order; nothing is raised for a node that is away.
+
+    `clusters` tells of targets, by name, where their pods are.
+    """
 
     async def one(client: Client) -> NodeStatus:
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                return await _ask(client, differences)
-        except TimeoutError:
-            problem = f"no answer within {TIMEOUT_S:g} s"
-        except OpenWhiskError as error:
-            problem = str(error)
-        target = client.target
-        return NodeStatus(
-            name=target.name or target.url, url=target.url, up=False, problem=problem
-        )
+        status = await _status(client, differences)
+        cluster = (clusters or {}).get(client.target.name)
+        return status if cluster is None else await _with_pods(status, cluster)
 
     return list(await asyncio.gather(*map(one, clients)))
+
+
+async def _status(client: Client, differences: Differences | None) -> NodeStatus:
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            return await _ask(client, differences)
+    except TimeoutError:
+        problem = f"no answer within {TIMEOUT_S:g} s"
+    except OpenWhiskError as error:
+        problem = str(error)
+    target = client.target
+    return NodeStatus(
+        name=target.name or target.url, url=target.url, up=False, problem=problem
+    )
+
+
+async def _with_pods(status: NodeStatus, cluster: Cluster) -> NodeStatus:
+    """A cluster tells of its pods what an agent tells of itself."""
+    problem = None if status.up else status.problem
+    try:
+        pods = await asyncio.to_thread(pods_of, cluster)
+    except (PodsError, ModuleNotFoundError) as error:
+        return replace(status, problem=problem or str(error))
+    return replace(status, problem=problem, pods=tuple(pods))
 
 
 async def _ask(client: Client, differences: Differences | None) -> NodeStatus:

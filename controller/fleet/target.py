@@ -208,7 +208,7 @@ def _from_entry(name: str, auth: str | None, home: Path) -> Chosen | None:
     return Chosen((replace(target, key=auth or target.key),), f"{home / PLACE}")
 
 
-def target_of_entry(name: str, entry: Entry, path: Path) -> Target:
+def target_of_entry(name: str, entry: Entry, path: Path | str) -> Target:
     return Target(
         url=api_url(entry.apihost),
         key=check_key(entry.auth, source=f"{path}: auth of [{name}]"),

@@ -1,0 +1,6 @@
+{{- define "labels" -}}
+heritage: {{ .Release.Service | quote }}
+release: {{ .Release.Name | quote }}
+chart: "{{ .Chart.Name }}-{{ .Chart.Version }}"
+app: {{ .Release.Name }}-openwhisk
+{{- end -}}
