@@ -18,7 +18,7 @@ SYSTEM := bwrap:bubblewrap mosquitto:mosquitto node:nodejs npm:npm cc:gcc,libc6-
 demo: $(RUN_STAMP) ## three agents here: sensor readings to results, and pi (KEEP=1 leaves it running)
 	$(BIN)/edgectl demo $(if $(KEEP),--keep) $(ARGS)
 
-test: $(DEV_STAMP) system-packages ## the whole suite (ARGS="-k name" for a part of it)
+test: $(DEV_STAMP) system-packages prometheus ## the whole suite (ARGS="-k name" for a part of it)
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(DEV_STAMP) ## ruff, mypy strict, codespell, yamllint, ansible-lint
@@ -60,6 +60,15 @@ system-packages:
 	[ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0; \
 	echo "installing$$missing"; export DEBIAN_FRONTEND=noninteractive; \
 	apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing >/dev/null
+
+# Debian's Prometheus for the tests, unpacked and not installed: no service starts.
+.PHONY: prometheus
+prometheus: $(DEV_STAMP)
+	@command -v prometheus >/dev/null || [ -x $(BIN)/prometheus ] || \
+	  ! command -v apt-get >/dev/null || { mkdir -p $(VENV)/debian && cd $(VENV)/debian && \
+	  apt-get -qq download prometheus 2>/dev/null && dpkg -x prometheus_*.deb . && rm -f *.deb && \
+	  ln -sf ../debian/usr/bin/prometheus ../debian/usr/bin/promtool ../bin/; } || \
+	  echo "Prometheus cannot be had: its tests are skipped"
 
 # --- the environment ----------------------------------------------------------------
 

@@ -5,6 +5,7 @@
     DIR/node1/data/             the node's data; stays when it stops
     DIR/node1/agent.log         its stderr
     DIR/broker/                 configuration, messages kept, broker.log
+    DIR/monitoring/             see `controller.local_monitoring`
 
 The state is written as soon as a process is there, so that whatever happens to the
 command that started it, `down` finds it; and read with care, because the machine may
@@ -25,11 +26,12 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec.structs import replace
 
-from controller import local_broker
+from controller import local_broker, local_monitoring
 from controller.fleet.local_state import (
     STATE_FILE,
     LocalBroker,
     LocalNode,
+    LocalService,
     LocalState,
     read_state,
     write_state,
@@ -90,7 +92,8 @@ class LocalFleet:
     """The fleet in one folder.
 
     `say` is told what a person should know; `records` is how many activations each
-    node keeps (None: its own default); `mock_pins` gives them GPIO without a board.
+    node keeps (None: its own default); `mock_pins` gives them GPIO without a board;
+    `scrape_s` is how often Prometheus asks the nodes.
     """
 
     def __init__(
@@ -100,24 +103,34 @@ class LocalFleet:
         say: Say = lambda _: None,
         records: int | None = None,
         mock_pins: bool = False,
+        scrape_s: float = 5.0,
     ) -> None:
         self.directory = directory.absolute()
+        self._scrape_s = scrape_s
         self._mock_pins = mock_pins
         self._records = records
         self._say = say
         self._state = LocalState()
 
     def up(
-        self, nodes: int | None = None, *, broker: bool = True, tls: bool = False
+        self,
+        nodes: int | None = None,
+        *,
+        broker: bool = True,
+        tls: bool = False,
+        monitoring: bool = False,
     ) -> Up:
         """Start what is not up: the nodes there are, or `nodes` when that is more.
 
         With `tls` the nodes that it starts speak https too, as they do from then on.
+        With `monitoring` there is a Prometheus, and a Grafana where it is installed.
 
         Raises:
             LocalError: something did not start; what this call started is down again.
         """
         with self._locked():
+            if monitoring:
+                local_monitoring.services()  # before anything is started
             names = self._names(nodes)
             if tls or self._state.ca:
                 self._certify(names)
@@ -128,7 +141,8 @@ class LocalFleet:
                     self._start_broker()
                 if wanted:
                     self._start_nodes(wanted)
-            return Up(self._state, changed=bool(wanted) or new_broker)
+                watched = self._watch() if monitoring or self._state.services else False
+            return Up(self._state, changed=bool(wanted) or new_broker or watched)
 
     def status(self) -> LocalState:
         return read_state(self.directory) or LocalState()
@@ -140,12 +154,14 @@ class LocalFleet:
             with self._undone_on_failure():
                 if name == BROKER:
                     self._start_broker(same_port=True)
+                elif name in self._services():
+                    self._watch([name])
                 elif not self._node(name).runs:
                     self._start_nodes([name], same_port=True)
             return self._state
 
     def stop(self, name: str) -> LocalState:
-        """Stop one node, or the broker; it keeps its data."""
+        """Stop one node, the broker or what looks at them; it keeps its data."""
         with self._locked():
             self._check(name)
             self._stop([name])
@@ -155,7 +171,7 @@ class LocalFleet:
         """Stop everything; with `wipe` the folder's contents go too."""
         with self._locked():
             names = [node.name for node in self._state.nodes]
-            self._stop(names)
+            self._stop([*names, *self._services()])
             if self._state.broker is not None:
                 self._stop([BROKER])
             if wipe:
@@ -198,16 +214,17 @@ class LocalFleet:
         known = [node.name for node in self._state.nodes]
         if self._state.broker is not None:
             known.append(BROKER)
+        known += self._services()
         if name not in known:
             raise UnknownPart(name, known or ["nothing: `edgectl local up` makes one"])
 
     @contextmanager
     def _undone_on_failure(self) -> Iterator[None]:
-        before = {p.pid for p in _processes(self._state)}
+        before = {p.pid for p in self._state.processes}
         try:
             yield
         except BaseException:
-            started = [p for p in _processes(self._state) if p.pid not in before]
+            started = [p for p in self._state.processes if p.pid not in before]
             stop(started, timeout_s=STOP_TIMEOUT_S)
             raise
 
@@ -237,6 +254,8 @@ class LocalFleet:
                 self._save(nodes=[replace(node, process=process)])
         for name in names:
             self._save(nodes=[self._served(self._node(name))])
+        if self._state.services:
+            local_monitoring.write_targets(self._monitoring, self._state.nodes)
 
     def _spawn_node(self, node: LocalNode, level: str, *, same_port: bool) -> Process:
         folder = self.directory / node.name
@@ -318,35 +337,63 @@ class LocalFleet:
             process=process,
         )
 
-    def _accepts(self, broker: LocalBroker) -> bool:
+    def _accepts(self, part: LocalBroker | LocalService) -> bool:
         until = time.monotonic() + START_TIMEOUT_S
-        while broker.process is not None and not ended(broker.process):
-            if local_broker.accepts(broker.port, timeout_s=0.1):
-                return not ended(broker.process)
+        while part.process is not None and not ended(part.process):
+            if local_broker.accepts(part.port, timeout_s=0.1):
+                return not ended(part.process)
             if time.monotonic() > until:
-                stop([broker.process], timeout_s=STOP_TIMEOUT_S)
+                stop([part.process], timeout_s=STOP_TIMEOUT_S)
         return False
+
+    # --- what looks at them -------------------------------------------------------
+
+    @property
+    def _monitoring(self) -> Path:
+        return self.directory / local_monitoring.FOLDER
+
+    def _services(self) -> dict[str, LocalService]:
+        return {service.name: service for service in self._state.services}
+
+    def _watch(self, names: Sequence[str] = ()) -> bool:
+        """Start these, or all that are installed; False when they were up."""
+        folder, known = self._monitoring, self._services()
+        wanted = names or local_monitoring.services()
+        missing = [n for n in wanted if n not in known or not known[n].runs]
+        local_monitoring.write_targets(folder, self._state.nodes)
+        for name in missing:
+            known[name] = local_monitoring.new_service(name, folder, known.get(name))
+        local_monitoring.write_configuration(
+            folder, known.values(), scrape_s=self._scrape_s
+        )
+        for name in missing:
+            with uninterrupted():
+                known[name] = local_monitoring.start_service(known[name], folder)
+                self._save(services=list(known.values()))
+            if not self._accepts(known[name]):
+                reason = last_line(Path(known[name].log))
+                raise LocalError(f"{name} did not start: {reason}")
+        return bool(missing)
 
     # --- the end ------------------------------------------------------------------
 
     def _stop(self, names: Sequence[str]) -> None:
         nodes = [node for node in self._state.nodes if node.name in names]
         broker = self._state.broker if BROKER in names else None
-        stopping = _processes(LocalState(nodes=nodes, broker=broker))
-        stop(stopping, timeout_s=STOP_TIMEOUT_S)
+        services = [one for one in self._state.services if one.name in names]
+        parts = LocalState(nodes=nodes, broker=broker, services=services)
+        stop(parts.processes, timeout_s=STOP_TIMEOUT_S)
         stopped = [replace(node, process=None) for node in nodes]
+        left = [
+            replace(one, process=None) if one.name in names else one
+            for one in self._state.services
+        ]
         if broker is not None:
             self._save(nodes=stopped, broker=replace(broker, process=None))
-        else:
-            self._save(nodes=stopped)
-
-
-def _processes(state: LocalState) -> list[Process]:
-    found = [node.process for node in state.nodes]
-    if state.broker is not None:
-        found.append(state.broker.process)
-    return [process for process in found if process is not None]
+        self._save(nodes=stopped, services=left)
 
 
 def _own_paths(directory: Path, names: Sequence[str]) -> list[Path]:
-    return [directory / name for name in (*names, BROKER, FOLDER)]
+    return [
+        directory / name for name in (*names, BROKER, FOLDER, local_monitoring.FOLDER)
+    ]

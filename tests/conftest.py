@@ -31,7 +31,10 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 25.0
-SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # mosquitto lives there
+#: mosquitto lives in sbin; `make test` puts Prometheus beside this Python.
+SYSTEM_PATH = ":".join(
+    (os.environ.get("PATH", ""), "/usr/sbin", "/sbin", str(Path(sys.executable).parent))
+)
 
 # On a machine that others use as well a deadline for an example is a coin toss.
 hypothesis.settings.register_profile("shared", deadline=None)
@@ -324,6 +327,10 @@ NEEDS = {
     "kubernetes": Need(
         lambda: all(map(_has, CONTROL_PLANE)) and find_spec("kubernetes") is not None,
         "pip install 'edgewhisk[kubernetes]', and " + ", ".join(CONTROL_PLANE),
+    ),
+    "prometheus": Need(
+        lambda: _has("prometheus"),
+        "apt-get install --no-install-recommends prometheus",
     ),
 }
 # What runs only when it is asked for by -m, and who asks.

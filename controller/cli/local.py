@@ -12,7 +12,12 @@ from controller.cli.call import with_output
 from controller.cli.output import Output
 
 if TYPE_CHECKING:
-    from controller.fleet.local_state import LocalBroker, LocalNode, LocalState
+    from controller.fleet.local_state import (
+        LocalBroker,
+        LocalNode,
+        LocalService,
+        LocalState,
+    )
     from controller.local import LocalFleet
 
 app = typer.Typer(
@@ -28,7 +33,9 @@ Dir = Annotated[
         show_default=False,
     ),
 ]
-Part = Annotated[str, typer.Argument(metavar="NAME", help="A node, or 'broker'.")]
+Part = Annotated[
+    str, typer.Argument(metavar="NAME", help="A node, 'broker' or 'prometheus'.")
+]
 
 
 @app.command("up")
@@ -47,13 +54,20 @@ def up(
         bool,
         typer.Option("--tls", help="Nodes speak https as well, with an own authority."),
     ] = False,
+    monitoring: Annotated[
+        bool,
+        typer.Option(
+            "--monitoring",
+            help="With Prometheus and alert rules, and Grafana where it is installed.",
+        ),
+    ] = False,
 ) -> None:
     """Start a fleet: its nodes, each a process of its own, and an MQTT broker.
 
     What is up already stays as it is. Every other command finds this fleet by itself.
     """
     fleet = _fleet(out, directory)
-    done = fleet.up(nodes, broker=broker, tls=tls)
+    done = fleet.up(nodes, broker=broker, tls=tls, monitoring=monitoring)
     state = done.state
     word = "is up" if done.changed else "is up already"
     out.ok(f"the fleet in {fleet.directory} {word}: {_parts(state)}")
@@ -62,6 +76,8 @@ def up(
     if state.ca:
         urls = ", ".join(node.tls_url for node in state.nodes if node.tls_url)
         out.say(f"https: {urls or 'after a restart'} (authority: {state.ca})")
+    for service in state.services:
+        out.say(f"{service.name}: {service.url}")
     out.hint("try: edgectl action list      stop it: edgectl local down")
 
 
@@ -79,7 +95,7 @@ def status(out: Output, directory: Dir = None) -> None:
 @app.command("start")
 @with_output
 def start(out: Output, name: Part, directory: Dir = None) -> None:
-    """Start one node, or the broker, on its old port with its old data."""
+    """Start one node, or another part, on its old port with its old data."""
     fleet = _fleet(out, directory)
     state = fleet.start(name)
     out.ok(f"{name} is up")
@@ -90,7 +106,7 @@ def start(out: Output, name: Part, directory: Dir = None) -> None:
 @app.command("stop")
 @with_output
 def stop(out: Output, name: Part, directory: Dir = None) -> None:
-    """Stop one node, or the broker; it keeps its data."""
+    """Stop one node, or another part; it keeps its data."""
     fleet = _fleet(out, directory)
     state = fleet.stop(name)
     out.ok(f"{name} is down")
@@ -136,7 +152,7 @@ def _document(
 ) -> dict[str, Any]:
     """The shape that scripts rely on (design, section 7)."""
 
-    def stated(part: LocalNode | LocalBroker) -> dict[str, str]:
+    def stated(part: LocalNode | LocalBroker | LocalService) -> dict[str, str]:
         return {"state": _word(part)} if with_state else {}
 
     nodes = [
@@ -155,8 +171,13 @@ def _document(
     ]
     broker = state.broker
     told = broker and {"host": broker.host, "port": broker.port, **stated(broker)}
-    ca = {"ca": state.ca} if state.ca else {}
-    return {"dir": str(fleet.directory), "nodes": nodes, "broker": told, **ca}
+    more: dict[str, Any] = {"ca": state.ca} if state.ca else {}
+    if state.services:
+        more["monitoring"] = {
+            one.name: {"url": one.url, "pid": _pid(one), "log": one.log, **stated(one)}
+            for one in state.services
+        }
+    return {"dir": str(fleet.directory), "nodes": nodes, "broker": told, **more}
 
 
 def _rows(state: LocalState) -> list[tuple[str, ...]]:
@@ -169,6 +190,10 @@ def _rows(state: LocalState) -> list[tuple[str, ...]]:
         url = f"mqtt://{broker.host}:{broker.port}"
         pid = str(_pid(broker) or "")
         rows.append(("broker", _word(broker), url, pid, broker.log))
+    rows += [
+        (one.name, _word(one), one.url, str(_pid(one) or ""), one.log)
+        for one in state.services
+    ]
     return rows
 
 
@@ -181,9 +206,9 @@ def _parts(state: LocalState) -> str:
     return f"{nodes}, {broker.program} on port {broker.port}"
 
 
-def _word(part: LocalNode | LocalBroker) -> str:
+def _word(part: LocalNode | LocalBroker | LocalService) -> str:
     return "up" if part.runs else "down"
 
 
-def _pid(part: LocalNode | LocalBroker) -> int | None:
+def _pid(part: LocalNode | LocalBroker | LocalService) -> int | None:
     return part.process.pid if part.process is not None and part.runs else None

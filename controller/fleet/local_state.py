@@ -59,12 +59,39 @@ class LocalBroker(msgspec.Struct, frozen=True, kw_only=True):
         return self.process is not None and self.process.alive
 
 
+class LocalService(msgspec.Struct, frozen=True, kw_only=True):
+    """What looks at the fleet: `prometheus` or `grafana`."""
+
+    name: str
+    port: int
+    log: str
+    program: str = ""
+    process: Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.alive
+
+
 class LocalState(msgspec.Struct, frozen=True, kw_only=True):
     """`ca`: the file of the authority, for a fleet with https."""
 
     ca: str = ""
     nodes: list[LocalNode] = []
     broker: LocalBroker | None = None
+    services: list[LocalService] = []
+
+    @property
+    def processes(self) -> list[Process]:
+        found = [node.process for node in self.nodes]
+        found += [service.process for service in self.services]
+        if self.broker is not None:
+            found.append(self.broker.process)
+        return [process for process in found if process is not None]
 
 
 def local_dir(environ: Mapping[str, str], home: Path) -> Path:
