@@ -32,6 +32,7 @@ from edge_agent.model.activations import Response, StartKind, Status, failure
 from edge_agent.model.errors import Forbidden, RequestError, Unavailable
 from edge_agent.model.jobs import Composed, Finished, Form, Job
 from edge_agent.model.names import FullName, new_activation_id
+from edge_agent.model.soon import Soon
 
 #: How often a component that found no room asks again, and how long in all (B48).
 ROOM_S = 0.05
@@ -141,9 +142,12 @@ class _Steps(ABC):
     _failed: str
 
     def __init__(self, owner: Compositions, job: Job, scope: Scope) -> None:
+        loop = asyncio.get_running_loop()
+        # Of what is nested the ends follow each other; calls may not be that deep.
         self.future: asyncio.Future[Finished] = (
-            asyncio.get_running_loop().create_future()
+            Soon(loop=loop) if job.cause is None else loop.create_future()
         )
+        self._unwritten: tuple[Job, Finished] | None = None
         self._owner = owner
         self._job = job
         self._scope = scope
@@ -218,14 +222,24 @@ class _Steps(ABC):
             return
         finished = running.result()
         composed = finished.composed
-        self._owner.end(job, finished)
+        self._unwritten = job, finished
         self._logs.append(job.activation_id)
         self._run_ms += finished.run_ms + (finished.init_ms or 0)
         memory_mb = job.action.limits.memory if composed is None else composed.memory_mb
         self._memory_mb = max(self._memory_mb, memory_mb)
-        self._ended(finished.response)
+        try:
+            self._ended(finished.response)
+        finally:
+            self._write()
+
+    def _write(self) -> None:
+        """Write the record of the last component: while the next one runs, if any."""
+        if self._unwritten is not None:
+            written, self._unwritten = self._unwritten, None
+            self._owner.end(*written)
 
     def _finish(self, response: Response) -> None:
+        self._write()
         if self.future.done():
             return
         job = self._job
