@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +26,9 @@ from controller.cli.engines import (
 from controller.cli.errors import InputError
 from controller.cli.output import Output
 from controller.cli.play import Forks, Inventory, Limit, find_inventory, run_playbook
+
+if TYPE_CHECKING:
+    from controller.deploy.events import Recap
 
 #: After the first batch, so much of the fleet at a time.
 BATCH = "25%"
@@ -78,7 +82,7 @@ def deploy(
     A second run changes nothing, and a run after one that broke off ends it. First one
     node switches, then the others a quarter at a time; each has to answer a warm
     invocation through TLS. A batch that does not goes back to what ran before, and the
-    rest is left as it is.
+    rest is left as it is. In the end each node has what `edgectl apply` was given.
 
     The hosts need SSH, sudo and Python 3.11. Keys, certificates and the fleet's
     authority are kept beside the inventory: group_vars/, host_vars/ and pki/.
@@ -112,9 +116,10 @@ def deploy(
 def _roll_out(
     out: Output, ask: Ask, wheels: Path | None, batches: Mapping[str, Any]
 ) -> None:
+    from controller.deploy.desired import bring_desired
     from controller.deploy.release import make_release
 
-    find_inventory(ask.inventory)  # before a wheel is built
+    place = find_inventory(ask.inventory)  # before a wheel is built
     with TemporaryDirectory(prefix="edgewhisk-") as folder:
         release = make_release(Path(folder))
         variables = {**release.variables(wheels), **batches}
@@ -124,6 +129,7 @@ def _roll_out(
             "site",
             variables,
             f"deploying {release.name}",
+            then=None if ask.check else partial(bring_desired, place, out.say),
         )
 
 
@@ -133,6 +139,8 @@ def _play(
     playbook: str,
     variables: Mapping[str, Any],
     told: str,
+    *,
+    then: Callable[[Recap], Recap] | None = None,
 ) -> None:
     run_playbook(
         out,
@@ -144,6 +152,7 @@ def _play(
         forks=ask.forks,
         check=ask.check,
         diff=ask.diff,
+        then=then,
     )
 
 
@@ -170,8 +179,10 @@ def remove(
 ) -> None:
     """Remove the agent from the hosts of an inventory, data and user included.
 
-    It leaves the system packages that were installed with it (apt knows them), and on
-    this machine the inventory with keys and certificates.
+    It leaves the system packages that were installed with it (apt knows them;
+    mosquitto as Debian sets it up, with what it stored), a Raspberry Pi's memory
+    control group as it is, and on this machine the inventory with keys and
+    certificates.
     """
     ask = Ask(
         engine=engine,

@@ -14,7 +14,7 @@ from controller.cli.output import Output
 from controller.fleet.inventory_place import PLACE, VARIABLE, inventory_place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from controller.deploy.events import Recap
 
@@ -61,8 +61,12 @@ def run_playbook(
     forks: int | None = None,
     check: bool = False,
     diff: bool = False,
+    then: Callable[[Recap], Recap] | None = None,
 ) -> None:
-    """Run it, show it, and end as it ended; `told` is what was done, for a person."""
+    """Run it, show it, and end as it ended; `told` is what was done, for a person.
+
+    `then` is what follows on the hosts that are well; it gives the recap of all.
+    """
     from controller.cli.deploy_progress import Progress
     from controller.deploy.playbook import Run, environment_for, play
 
@@ -82,6 +86,8 @@ def run_playbook(
     out.say(f"{told}: {len(run.hosts)} host(s), log: {run.log}")
     with Progress() as progress:
         recap = play(run, progress.show, environ)
+    if then is not None:
+        recap = then(recap)
     _end(out, recap, run.log, f"{told}{' (check only)' if check else ''}")
 
 

@@ -20,7 +20,7 @@ from controller.manifest.kept import KeptError
 _PAST = {"create": "created", "update": "updated", "delete": "removed"}
 
 
-def bring_desired(recap: Recap, inventory: Path, say: Callable[[str], None]) -> Recap:
+def bring_desired(inventory: Path, say: Callable[[str], None], recap: Recap) -> Recap:
     """Apply the fleet's kept state to the nodes that are well; the recap with that.
 
     Its changes count as the node's; a node that did not get all of it is not well.
