@@ -32,6 +32,9 @@ Packages = Annotated[
     ),
 ]
 Gpio = Annotated[bool, typer.Option("--gpio", help="Also what the pins need.")]
+Broker = Annotated[
+    bool, typer.Option("--broker", help="Also mosquitto (with --packages).")
+]
 #: As the role's edge_agent_packages.
 SYSTEM = ("python3-venv", "bubblewrap")
 
@@ -45,6 +48,7 @@ def bundle(
     python: Python = None,
     packages: Packages = False,
     gpio: Gpio = False,
+    broker: Broker = False,
 ) -> None:
     """Fetch all that nodes need, so that `deploy --wheelhouse DIR` needs no network.
 
@@ -53,13 +57,14 @@ def bundle(
     from controller.deploy.bundle import ARCHITECTURES, PYTHONS, kinds, make_bundle
     from controller.deploy.release import make_release
 
+    wanted = (*SYSTEM, "mosquitto") if broker else SYSTEM
     with TemporaryDirectory(prefix="edgewhisk-") as temporary:
         release = make_release(Path(temporary))
         make_bundle(
             release,
             folder,
             wanted=list(kinds(arch or ARCHITECTURES, python or PYTHONS)),
-            packages=SYSTEM if packages else (),
+            packages=wanted if packages else (),
             extras="agent,gpio" if gpio else "agent",
             say=out.say,
         )

@@ -53,7 +53,7 @@ class Release:
             "edge_agent_archive": str(self._pack(wheelhouse)),
             "edge_agent_wheel": self.wheel.name,
             "edge_agent_offline": wheelhouse is not None,
-            "edge_agent_debs": _debs(wheelhouse),
+            "edge_agent_debs": self._pack_debs(wheelhouse),
         }
 
     def _pack(self, wheelhouse: Path | None) -> Path:
@@ -67,11 +67,16 @@ class Release:
                     tar.add(file, arcname=file.name)
         return archive
 
-
-def _debs(wheelhouse: Path | None) -> str:
-    """The folder of Debian's packages that `edgectl bundle` made, "" without one."""
-    folder = wheelhouse / "deb" if wheelhouse else None
-    return f"{folder}/" if folder and (folder / "Packages").is_file() else ""
+    def _pack_debs(self, wheelhouse: Path | None) -> str:
+        """Debian's packages that `edgectl bundle` fetched, "" where there are none."""
+        folder = wheelhouse / "deb" if wheelhouse else None
+        if folder is None or not (folder / "Packages").is_file():
+            return ""
+        archive = self.wheel.parent / "debs.tar"
+        with tarfile.open(archive, "w") as tar:
+            for file in sorted(folder.iterdir()):
+                tar.add(file, arcname=file.name)
+        return str(archive)
 
 
 def make_release(folder: Path) -> Release:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.hosts.conftest import LACKING
 from tests.hosts.site import FINGERPRINT, Outcome, Site
 
 if TYPE_CHECKING:
@@ -25,6 +26,20 @@ def main(args):
 """
 
 
+MANIFEST = """
+project:
+  name: home
+  packages:
+    default:
+      actions:
+        greet:
+          function: greet.py
+          runtime: python:default
+"""
+GREET = "/api/v1/namespaces/_/actions/greet"
+COMMAND_LINE = "console=serial0,115200 root=PARTUUID=1 rootwait"
+
+
 @pytest.fixture(scope="module")
 def site(
     lab: Lab,
@@ -32,7 +47,10 @@ def site(
     edgectl: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
-    with lab.machine("node1", 1) as machine:
+    """One machine, on a disk, without the packages that the bundle has."""
+    with lab.machine("node1", 1, disk_mb=900) as machine:
+        if (wheelhouse / "deb").is_dir():
+            machine.ssh(f"sudo dpkg --purge {' '.join(LACKING)}")
         yield Site((machine,), tmp_path_factory.mktemp("site"), wheelhouse, edgectl)
 
 
@@ -50,13 +68,48 @@ def checked(site: Site, fingerprint: Callable[[], list[str]]) -> tuple[Outcome, 
 
 
 @pytest.fixture(scope="module")
-def deployed(site: Site, checked: tuple[Outcome, bool]) -> Outcome:
-    """The first deployment, after one that broke off while it installed."""
-    name = re.search(r"deploying (\S+):", checked[0].talk)
-    assert name is not None
-    left = f"/opt/edgewhisk/releases/{name[1]}/bin"
-    site.machine.ssh(f"sudo mkdir -p {left} && sudo touch {left}/pip")
-    return site.deploy(site.inventory())
+def broken_off(site: Site, checked: tuple[Outcome, bool]) -> Outcome:
+    """A deployment that fills the disk."""
+    assert checked[0].code == 0
+    free = "$(df --output=avail --block-size=1M / | tail -1)"
+    site.machine.ssh(f"sudo fallocate --length $(({free} - 60))M /filler")
+    outcome = site.deploy(site.inventory(preflight_disk_mb=0))
+    site.machine.ssh("sudo rm /filler")
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def deployed(site: Site, broken_off: Outcome) -> Outcome:
+    """The first deployment that comes to its end; a manifest is applied after it."""
+    assert broken_off.code == 1
+    outcome = site.deploy(site.inventory())
+    (site.folder / "greet.py").write_text("def main(args): return args")
+    (site.folder / "manifest.yaml").write_text(MANIFEST)
+    fleet = ["--fleet", str(site.inventory())]
+    applied = site.run("apply", "-f", str(site.folder / "manifest.yaml"), *fleet)
+    assert applied.returncode == 0, applied.stderr + outcome.talk
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def mended(site: Site, deployed: Outcome) -> tuple[int, Outcome]:
+    """How far the node was from what it should be, and the deployment after that.
+
+    By a user whose sudo asks for a password.
+    """
+    assert deployed.code == 0
+    site.machine.ssh(
+        "sudo useradd -m -s /bin/bash ann; echo ann:secret | sudo chpasswd;"
+        " echo 'ann ALL=(ALL) ALL' | sudo tee /etc/sudoers.d/ann;"
+        " sudo cp -r /home/pi/.ssh /home/ann/; sudo chown -R ann: /home/ann;"
+        " echo '[pool]' | sudo tee -a /etc/edgewhisk/edge-agent.toml"
+    )
+    site.ask("DELETE", GREET)
+    inventory = site.inventory()
+    status = site.run("fleet", "status", "--fleet", str(inventory), "--json")
+    differs = json.loads(status.stdout)[0]["differs"]
+    asked = {"ansible_user": "ann", "ansible_become_password": "secret"}
+    return differs, site.deploy(site.inventory(**asked))
 
 
 def test_a_check_of_a_blank_machine_says_what_would_change_and_changes_nothing(
@@ -67,6 +120,13 @@ def test_a_check_of_a_blank_machine_says_what_would_change_and_changes_nothing(
     assert outcome.code == 0, outcome.talk
     assert outcome.host("node1")["changed"] > 0
     assert unchanged
+
+
+def test_a_full_disk_is_named_with_the_way_out(broken_off: Outcome) -> None:
+    reason = broken_off.host("node1")["reason"]
+
+    assert "No space left on device" in reason
+    assert "free some disk there" in reason
 
 
 def test_a_deployed_node_answers(site: Site, deployed: Outcome) -> None:
@@ -121,13 +181,16 @@ def test_a_second_deploy_changes_nothing(
     assert deployed.code == 0
     runs = "systemctl show --property MainPID --value edge-agent.service"
     before, pid = fingerprint(), site.machine.ssh(runs)
+    written = site.machine.written_bytes()
 
     again = site.deploy(site.inventory())
+    written = site.machine.written_bytes() - written
 
     assert again.code == 0, again.talk
     assert again.host("node1")["changed"] == 0, again.talk
     assert fingerprint() == before
     assert site.machine.ssh(runs) == pid
+    assert written <= 1 << 20
 
 
 def test_a_host_that_is_off_is_named_and_the_others_go_on(
@@ -164,20 +227,36 @@ def test_a_wrong_setting_is_named_and_the_node_goes_on_as_it_was(
 
 
 def test_a_file_that_was_changed_by_hand_is_named_and_put_back(
-    site: Site, deployed: Outcome, fingerprint: Callable[[], list[str]]
+    site: Site, mended: tuple[int, Outcome]
 ) -> None:
-    assert deployed.code == 0
-    settings = "/etc/edgewhisk/edge-agent.toml"
-    before = site.machine.ssh(f"sudo cat {settings}")
-    site.machine.ssh(f"echo '[pool]' | sudo tee -a {settings}")
-
-    outcome = site.deploy(site.inventory())
+    _, outcome = mended
+    settings = site.machine.ssh("sudo cat /etc/edgewhisk/edge-agent.toml")
 
     assert outcome.code == 0, outcome.talk
     assert "node1: changed: Write the settings" in outcome.talk
-    assert site.machine.ssh(f"sudo cat {settings}") == before
+    assert "[pool]" not in settings
 
 
+def test_what_was_applied_and_is_gone_is_counted_by_status_and_put_back_by_deploy(
+    site: Site, mended: tuple[int, Outcome]
+) -> None:
+    differs, outcome = mended
+
+    assert differs == 1
+    assert "node1: changed: created action greet" in outcome.talk
+    assert site.ask("GET", GREET)["name"] == "greet"
+
+
+def test_a_machine_that_is_no_raspberry_pi_is_not_made_one(
+    site: Site, deployed: Outcome
+) -> None:
+    assert deployed.code == 0
+    limits = "/etc/systemd/journald.conf.d /etc/systemd/system.conf.d"
+
+    assert site.machine.ssh(f"ls -A {limits} 2>/dev/null || true").strip() == ""
+
+
+@pytest.mark.slow
 def test_certificates_and_keys_are_replaced_while_the_former_key_still_opens(
     site: Site, deployed: Outcome
 ) -> None:
@@ -201,6 +280,13 @@ def test_certificates_and_keys_are_replaced_while_the_former_key_still_opens(
     for key in (site.key(site.machine), former[1]):
         assert site.ask("GET", "/api/v1/namespaces", key=key) == ["guest"]
 
+    finished = site.play("rotate", "keys", "--finish", "-i", inventory, *wheels)
+
+    assert finished.code == 0, finished.talk
+    assert site.ask("GET", "/api/v1/namespaces") == ["guest"]
+    with pytest.raises(AssertionError, match="HTTP Error 401"):
+        site.ask("GET", "/api/v1/namespaces", key=former[1])
+
 
 def test_a_killed_agent_comes_back_with_what_it_had(
     site: Site, deployed: Outcome
@@ -216,15 +302,63 @@ def test_a_killed_agent_comes_back_with_what_it_had(
     assert site.ask("GET", trigger)["name"] == "morning"
 
 
+def test_a_backup_is_restored(site: Site, deployed: Outcome) -> None:
+    assert deployed.code == 0
+    trigger, fleet = "/api/v1/namespaces/_/triggers/kept", str(site.inventory())
+    file = str(site.folder / "node1.db")
+    site.ask("PUT", f"{trigger}?overwrite=true", "{}")
+
+    made = site.run("backup", "node1", "-o", file, "--fleet", fleet)
+    site.ask("DELETE", trigger)
+    restored = site.play("restore", "node1", file, "--fleet", fleet)
+
+    assert made.returncode == 0, made.stderr
+    assert restored.code == 0, restored.talk
+    assert site.ask("GET", trigger)["name"] == "kept"
+
+
+def test_a_raspberry_pi_gets_its_limits_once_and_a_broker_from_the_bundle(
+    site: Site, deployed: Outcome
+) -> None:
+    """With a command line as its firmware reads it, and a kernel that says it lacks."""
+    assert deployed.code == 0
+    firmware = "/boot/firmware/cmdline.txt"
+    site.machine.ssh(
+        f"sudo mkdir -p /boot/firmware; echo '{COMMAND_LINE}' | sudo tee {firmware};"
+        " echo cpuset cpu pids | sudo tee /run/controllers"
+    )
+    inventory = site.with_broker(
+        raspberrypi_board="Raspberry Pi 4 Model B",
+        raspberrypi_reboot=False,
+        raspberrypi_controllers="/run/controllers",
+    )
+
+    outcome = site.deploy(inventory)
+    again = site.deploy(inventory)
+
+    assert outcome.code == 0, outcome.talk
+    assert "needs a reboot: sudo reboot" in outcome.talk
+    assert again.host("node1")["changed"] == 0, again.talk
+    assert site.machine.ssh(f"cat {firmware}") == (
+        f"{COMMAND_LINE} cgroup_enable=memory cgroup_memory=1\n"
+    )
+    kept = site.machine.ssh("cat /etc/systemd/journald.conf.d/edgewhisk.conf")
+    assert "SystemMaxUse=64M" in kept
+    assert site.machine.ssh("systemctl is-active mosquitto").strip() == "active"
+
+
 def test_remove_leaves_nothing_but_what_it_names(site: Site, deployed: Outcome) -> None:
     assert deployed.code == 0
 
     outcome = site.play("remove", "-i", str(site.inventory()), "--yes")
     left = site.machine.ssh(
-        "ls -d /opt/edgewhisk /etc/edgewhisk /var/lib/edgewhisk"
-        " /etc/systemd/system/edge-agent* 2>/dev/null; id edgewhisk 2>/dev/null;"
-        " ss -Hltn 'sport = :443 or sport = :3233'; true"
+        "sudo find / -xdev ! -path '/proc/*' ! -path '/sys/*' ! -path '/home/*'"
+        " \\( -iname '*edgewhisk*' -o -name 'edge-agent*' \\) -print;"
+        " sudo grep -rl --exclude='*-' edgewhisk /etc; id edgewhisk 2>/dev/null;"
+        " ss -Hltn 'sport = :443 or sport = :3233 or sport = :8883'; true"
     )
+    broker = site.machine.ssh("systemctl is-active mosquitto").strip()
 
     assert outcome.code == 0, outcome.talk
     assert left == ""
+    assert broker == "active"  # as Debian has it

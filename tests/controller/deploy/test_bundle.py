@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tarfile
 from pathlib import Path
 
 from controller.deploy.bundle import Kind, _indexed, _telling, kinds
@@ -52,4 +53,5 @@ def test_packages_get_an_index_that_apt_reads_and_deploy_brings_them(
 
     assert "Package: hello" in _indexed(deb)
     assert "Filename: ./hello.deb" in _indexed(deb)
-    assert variables["edge_agent_debs"] == f"{folder}/"
+    with tarfile.open(str(variables["edge_agent_debs"])) as tar:
+        assert tar.getnames() == ["Packages", "hello.deb"]

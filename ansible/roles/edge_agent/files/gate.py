@@ -2,11 +2,12 @@
 
 Run on the node by any Python 3: URL, the address to connect to, the file with the keys,
 the authority's certificate, and how long to try. It calls as a caller does: with TLS,
-for the name in the URL, with the fleet's authority. An action is put, invoked cold and
-then warm.
+for the name in the URL, with the fleet's authority. An action is put and invoked, cold
+and then warm, and once more as an event that is accepted now and run later.
 """
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -20,6 +21,8 @@ from urllib.parse import urlsplit
 
 CODE = "def main(args):\n    return {'sum': args['a'] + args['b']}\n"
 ACTION = "/api/v1/namespaces/whisk.system/actions/edgewhisk-gate"
+# One of so many invocations has to find its sandbox warm.
+TRIES = 5
 
 
 class Gate:
@@ -74,41 +77,48 @@ class Gate:
             time.sleep(0.5)
 
     def invoke(self):
-        """Its result must be right, and the second time its sandbox warm."""
+        """What it answers must be right, and soon its sandbox be found warm."""
         node = self.must("GET", "/edge/v1/node")
         kinds = [kind for kind in node.get("kinds", []) if kind.startswith("python")]
         if not kinds:
             raise SystemExit("no Python for actions: sudo apt-get install python3")
         code = {"exec": {"kind": "python:default", "code": CODE}}
         self.must("PUT", f"{ACTION}?overwrite=true", code)
-        try:
-            for a in (1, 2):
-                record = self.must("POST", f"{ACTION}?blocking=true", {"a": a, "b": 3})
-                result = record.get("response", {}).get("result")
-                if result != {"sum": a + 3}:
-                    raise SystemExit(f"an action answered {str(record)[:300]}")
-        finally:
-            self.ask("DELETE", ACTION)
-        return node
+        # A busy node may need the first sandbox's memory for another action at once.
+        if not any(self._was_warm(a) for a in range(TRIES)):
+            raise SystemExit(f"each of {TRIES} invocations began cold, none was warm")
 
-    def see_the_inbox_drain(self, node, seconds):
-        """What was accepted before is worked on: less of it, or something done."""
-        store = node.get("store", {})
+    def _was_warm(self, a):
+        record = self.must("POST", f"{ACTION}?blocking=true", {"a": a, "b": 3})
+        if record.get("response", {}).get("result") != {"sum": a + 3}:
+            raise SystemExit(f"an action answered {str(record)[:300]}")
+        return all(one["key"] != "initTime" for one in record.get("annotations", []))
+
+    def see_the_inbox_drain(self, seconds):
+        """An accepted event has to be run; behind many others, some of those.
+
+        What waits for its next attempt, or for its turn, holds up nothing else: so an
+        event of our own comes through, or what is before it becomes less.
+        """
+        accepted = self.must("POST", ACTION, {"a": 1, "b": 1})
+        record = f"/api/v1/namespaces/_/activations/{accepted['activationId']}"
+        until = time.monotonic() + seconds
+        before, drained = self._waiting(), 0
+        while self.ask("GET", record)[0] != HTTPStatus.OK:
+            now = self._waiting()
+            drained += max(0, before - now)
+            if time.monotonic() > until:
+                if drained:
+                    return
+                raise SystemExit(f"{now} accepted events wait and none is run")
+            before = now
+            time.sleep(0.1)
+
+    def _waiting(self):
+        store = self.must("GET", "/edge/v1/node").get("store", {})
         if store.get("failure"):
             raise SystemExit(f"the store fails: {store['failure']}")
-        first = store.get("inbox", 0)
-        until = time.monotonic() + seconds
-        while first:
-            now = self.must("GET", "/edge/v1/node")
-            running = now.get("pool", {}).get("running", 0)
-            if now.get("store", {}).get("inbox", 0) < first or running:
-                return
-            # What waits for its next attempt, or for a subscriber's turn, may wait.
-            if not now.get("pool", {}).get("queued", 0):
-                return
-            if time.monotonic() > until:
-                raise SystemExit(f"{first} accepted events wait and none is run")
-            time.sleep(0.5)
+        return store.get("inbox", 0)
 
 
 def main():
@@ -116,7 +126,12 @@ def main():
     gate = Gate(url, address, keys, authority)
     gate.wait_until_it_answers(float(seconds))
     if gate.key:
-        gate.see_the_inbox_drain(gate.invoke(), float(seconds))
+        try:
+            gate.invoke()
+            gate.see_the_inbox_drain(float(seconds))
+        finally:
+            with contextlib.suppress(OSError):
+                gate.ask("DELETE", ACTION)
 
 
 os.umask(0o077)
