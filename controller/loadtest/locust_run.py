@@ -59,7 +59,9 @@ def stay(point: Point, target: Target) -> Stay:
             raise BadLoadtest(_reason(said))
         samples = read_samples(file)
     if not samples:
-        raise LoadtestError(f"{point.label}: nothing was measured: {_reason(said)}")
+        raise LoadtestError(
+            f"{point.label}: nothing was measured: no answer after the warm-up"
+        )
     return Stay(samples, point.seconds)
 
 

@@ -184,4 +184,4 @@ def _swept(
 
 
 def _long(terms: Terms) -> float:
-    return 3.0 if terms.quick else 15.0
+    return 2.5 if terms.quick else 15.0

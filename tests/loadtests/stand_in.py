@@ -4,8 +4,8 @@
 
 Prints its URL and serves until its standard input is closed. Calls wait for one of
 `slots`, take `service_ms`, and every tenth fails with `--fail 0.1`. During the stall,
-which begins `stall-at` seconds after the first call, nobody is answered. Any key is
-taken; an echo gives back what it was sent.
+which begins `stall-at` seconds after the first call of a run (a run begins by putting
+its action), nobody is answered. Any key is taken; an echo gives back what it was sent.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class StandIn:
         app.router.add_route("*", "/edge/v1/{rest:.*}", self._nothing)
         app.router.add_get("/api/v1/namespaces/_/actions", self._empty)
         app.router.add_put("/api/v1/namespaces/_/actions/{name}", self._put)
-        app.router.add_delete("/api/v1/namespaces/_/actions/{name}", self._put)
+        app.router.add_delete("/api/v1/namespaces/_/actions/{name}", self._delete)
         app.router.add_post("/api/v1/namespaces/_/actions/{name}", self._invoke)
         return app
 
@@ -48,6 +48,10 @@ class StandIn:
 
     async def _put(self, request: web.Request) -> web.Response:
         await request.read()
+        self._first = None
+        return web.json_response({})
+
+    async def _delete(self, _: web.Request) -> web.Response:
         return web.json_response({})
 
     async def _invoke(self, request: web.Request) -> web.Response:
@@ -65,9 +69,9 @@ class StandIn:
         return web.json_response(self._record(arguments, waited_ms))
 
     async def _stalled(self) -> None:
-        begin = (self._first or 0) + self._options.stall_at
-        left = begin + self._options.stall - time.monotonic()
-        if self._options.stall and 0 < left <= self._options.stall:
+        options = self._options
+        left = (self._first or 0) + options.stall_at + options.stall - time.monotonic()
+        if 0 < left <= options.stall:
             await asyncio.sleep(left)
 
     def _record(self, result: object, waited_ms: int) -> dict[str, object]:
@@ -84,7 +88,7 @@ async def main() -> None:
     parser.add_argument("--slots", type=int, default=100)
     parser.add_argument("--service-ms", type=float, default=2.0)
     parser.add_argument("--fail", type=float, default=0.0)
-    parser.add_argument("--stall-at", type=float, default=0.0)
+    parser.add_argument("--stall-at", type=float, default=2.0)
     parser.add_argument("--stall", type=float, default=0.0)
     runner = web.AppRunner(StandIn(parser.parse_args()).app(), access_log=None)
     await runner.setup()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import random
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.loadtest.limits import MOST_STEPS, TRIES, Range, Search
+from controller.loadtest.samples import Sample
+from controller.loadtest.slo import parse_level
+from controller.loadtest.summary import summarize
 
 
 @given(st.floats(11, 3900))
@@ -55,6 +59,32 @@ def test_a_shaky_host_ends_the_search_all_the_same() -> None:
     knee = Search(lambda _: chance.choice([None, "shaky"]), Range(1, 1e9)).run()
     assert knee.steps <= MOST_STEPS + 2 * TRIES
     assert knee.low <= knee.value
+
+
+@pytest.mark.parametrize(("slots", "service_s"), [(1, 0.02), (2, 0.04), (4, 0.01)])
+def test_the_knee_of_a_queue_is_near_its_capacity(slots: int, service_s: float) -> None:
+    """Calls that come at random, to so many servers that each take the same time."""
+    chance = random.Random(3)  # noqa: S311
+    level = parse_level("p90<200ms,errors<1%")
+
+    def probe(rate: float) -> str | None:
+        calls = queued(rate, 8.0, slots=slots, service_s=service_s, chance=chance)
+        return level.broken_by(summarize("x", [calls], open_loop=True))
+
+    knee = Search(probe, Range(10, 4000)).run()
+    assert knee.value == pytest.approx(slots / service_s, rel=0.15)
+
+
+def queued(
+    rate: float, seconds: float, *, slots: int, service_s: float, chance: random.Random
+) -> list[Sample]:
+    free, due, calls = [0.0] * slots, 0.0, []
+    while (due := due + chance.expovariate(rate)) < seconds:
+        begun = max(due, heapq.heappop(free))
+        heapq.heappush(free, begun + service_s)
+        ms = (begun + service_s - due) * 1000
+        calls.append(Sample("x", due, 0, ms, ms, 200, 1, 0, None, 1, None))
+    return calls
 
 
 def test_the_document_is_what_scripts_rely_on() -> None:
