@@ -24,6 +24,7 @@ from edge_agent.model.names import FullName
 from edge_agent.settings import Settings
 from edge_agent.store.store import Store
 from edge_agent.telemetry.sensors import Sensors
+from edge_agent.telemetry.traps import Traps
 
 SENSORS = FullName("whisk.system", "sensors", "node")
 SENSORS_ANNOTATIONS = {
@@ -49,6 +50,7 @@ class Senses:
         board, pins = Board(settings.gpio), Pins()
         self._clock = clock
         self._sensors = Sensors(folder)
+        self._traps = Traps(folder, pins=settings.gpio.pin_factory)
         state, triggers = store.sources, NodeTriggers(store)
         self._alarms = AlarmSource(state, sink, triggers, clock)
         self._gpio = GpioSource(board, pins, state, sink, exists=triggers.exists)
@@ -77,6 +79,7 @@ class Senses:
             "clock": self._clock.health,
             "gpio": self._gpio.health,
             "sensors": self._sensors.read,
+            "traps": self._traps.read,
         }
 
     async def _read_sensors(self, _: Identity, __: dict[str, Any]) -> Any:

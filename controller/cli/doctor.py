@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,20 +10,12 @@ import typer
 from controller.cli.call import Call, with_target
 
 if TYPE_CHECKING:
-    from controller.fleet.client import Client
+    from pathlib import Path
+
+    from controller.doctor.look import Finding
 
 _COLUMNS = ("node", "version", "isolation", "kinds", "memory", "load", "inbox")
 MEBIBYTE = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """How one node is: what it told of itself, and what is wrong with it."""
-
-    name: str
-    url: str
-    report: dict[str, Any]
-    problems: tuple[str, ...]
 
 
 @with_target
@@ -33,91 +24,54 @@ async def doctor(
     node: Annotated[
         str | None, typer.Argument(metavar="NODE", help="One node of the target.")
     ] = None,
+    ssh: Annotated[
+        bool,
+        typer.Option(help="Look over SSH at nodes whose API does not answer."),
+    ] = True,
 ) -> None:
     """Look at every node: does it answer, how does it isolate, what is in its way.
 
-    The exit code is 1 when something is wrong.
+    Each trap comes with its fix. A node of an inventory whose API does not answer is
+    looked at over SSH. The exit code is 1 when something is wrong, and 0 when there is
+    advice only.
     """
-    import asyncio
-
+    from controller.doctor.look import look
     from controller.fleet.client import NO_RETRY
 
-    chosen = call if node is None else Call(replace(call.choice, node=node), call.out)
+    fleet = call.of_fleet()
+    chosen = fleet if node is None else Call(replace(fleet.choice, node=node), call.out)
+    inventory = _inventory(chosen) if ssh else None
     async with chosen.clients(retry=NO_RETRY, timeout_s=5) as clients:
-        found = await asyncio.gather(*map(_look, clients))
+        found = await look(clients, inventory)
     call.out.table(
         _COLUMNS,
         [_row(finding) for finding in found],
-        document=[
-            {
-                "name": finding.name,
-                "url": finding.url,
-                "problems": finding.problems,
-                "report": finding.report or None,
-            }
-            for finding in found
-        ],
+        document=[_document(finding) for finding in found],
     )
     for finding in found:
         for problem in finding.problems:
-            call.out.warn(f"{finding.name}: {problem}")
-    if any(finding.problems for finding in found):
+            tell = call.out.warn if problem.serious else call.out.say
+            tell(f"{finding.name}: {problem}")
+    if not all(finding.well for finding in found):
         raise typer.Exit(1)
     call.out.ok("nothing is wrong")
 
 
-async def _look(client: Client) -> Finding:
-    from controller.fleet.transport import OpenWhiskError
-
-    target = client.target
-    name = target.name or target.url
-    try:
-        await client.list_actions(limit=1)
-        report = await client.edge("node")
-    except OpenWhiskError as error:
-        return Finding(name, target.url, {}, (_reason(error),))
-    if not isinstance(report, dict):
-        return Finding(name, target.url, {}, ("its report is not an object",))
-    return Finding(name, target.url, report, problems_of(report))
+def _inventory(call: Call) -> Path | None:
+    """The inventory, where the nodes are of one: it says how to reach them."""
+    chosen = call.chosen()
+    return chosen.source if chosen.origin.startswith("inventory ") else None
 
 
-def _reason(error: Any) -> str:
-    if error.status in {404, 405}:
-        return "an OpenWhisk host, but no agent of ours: it tells nothing of itself"
-    if error.status == 403:  # noqa: PLR2004 Forbidden
-        return "its report needs the system key: give --system-auth KEY"
-    return str(error)
-
-
-def problems_of(report: dict[str, Any]) -> tuple[str, ...]:
-    """What a node's own report shows to be wrong."""
-    isolation = report.get("isolation") or {}
-    store = report.get("store") or {}
-    found = [str(finding) for finding in isolation.get("findings") or ()]
-    if isolation.get("level") == "rlimits":
-        found.append("actions are not isolated: apt-get install bubblewrap")
-    if store.get("failure"):
-        found.append(f"the store fails: {store['failure']}")
-    if not report.get("kinds"):
-        found.append("no runtime: apt-get install python3 nodejs")
-    for broker in (report.get("mqtt") or {}).get("brokers") or ():
-        found += [f"broker {broker.get('broker')}: {one}" for one in _of_broker(broker)]
-    return tuple(found)
-
-
-def _of_broker(broker: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with one connection of a node."""
-    if broker.get("error"):
-        yield str(broker["error"])
-    dropped = broker.get("dropped_by_broker")
-    if dropped:
-        yield (
-            f"has dropped {dropped} messages since it started: "
-            "set max_queued_messages 0 and a byte limit in mosquitto.conf"
-        )
-    for one in broker.get("subscriptions") or ():
-        if one.get("refusal"):
-            yield f"refuses to subscribe {one.get('topic')}: {one['refusal']}"
+def _document(finding: Finding) -> dict[str, Any]:
+    return {
+        "name": finding.name,
+        "url": finding.url,
+        "answers": finding.answers,
+        "well": finding.well,
+        "problems": finding.problems,
+        "report": finding.report or None,
+    }
 
 
 def _row(finding: Finding) -> tuple[str, ...]:

@@ -270,6 +270,12 @@ class Client:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, POLL_MOST_S)
 
+    async def read(self, path: str) -> Any:
+        """GET `/api/v1/namespaces/PATH`, decoded: what has no method of its own."""
+        url = URL(f"{self.target.url}/api/v1/namespaces/{path}", encoded=True)
+        reply = await self._transport.send("GET", url, idempotent=True)
+        return reply.decode(Any)
+
     # --- our own extensions -----------------------------------------------------
 
     async def edge(self, path: str, *, method: str = "GET", body: object = None) -> Any:

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from controller.cli import output
-from controller.cli.doctor import problems_of
 from controller.cli.errors import Failed, InputError, exit_code, one_line
 from controller.cli.output import Output
 from controller.fleet.transport import OpenWhiskError
@@ -78,29 +77,3 @@ def test_a_missing_extra_is_named() -> None:
 
 def test_a_fault_of_ours_is_owned() -> None:
     assert one_line(KeyError("k")).startswith("a fault of edgectl: KeyError")
-
-
-@pytest.mark.parametrize(
-    ("report", "count"),
-    [
-        ({"kinds": ["python:3.11"], "isolation": {"level": "namespaces"}}, 0),
-        ({"kinds": [], "isolation": {"level": "rlimits"}}, 2),
-        ({"kinds": ["a"], "isolation": {"findings": ["no seccomp"]}}, 1),
-        ({"kinds": ["a"], "store": {"failure": "disk full"}}, 1),
-        ({"kinds": ["a"], "mqtt": {"brokers": [{"broker": "b", "error": "e"}]}}, 1),
-        ({"kinds": ["a"], "mqtt": {"brokers": [{"broker": "b", "error": None}]}}, 0),
-        ({"kinds": ["a"], "mqtt": {"brokers": [{"dropped_by_broker": 7}]}}, 1),
-        ({"kinds": ["a"], "mqtt": {"brokers": [{"dropped_by_broker": 0}]}}, 0),
-        (
-            {
-                "kinds": ["a"],
-                "mqtt": {"brokers": [{"subscriptions": [{"refusal": "no"}]}]},
-            },
-            1,
-        ),
-    ],
-)
-def test_the_doctor_finds_what_a_report_shows(
-    report: dict[str, object], count: int
-) -> None:
-    assert len(problems_of(report)) == count

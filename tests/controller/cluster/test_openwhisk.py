@@ -20,7 +20,7 @@ import pytest
 from tests.conftest import AgentFactory
 from tests.controller.cluster.conftest import Plane, environment, free_ports
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(400)]
 
 CHART = Path(__file__).parent / "chart"
 SIZE = {
@@ -72,7 +72,7 @@ def on_cluster(verb: str) -> tuple[str, ...]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, talk = process.communicate(timeout=120)
+    out, talk = process.communicate(timeout=240)
     return process.returncode, out, talk
 
 
@@ -112,10 +112,10 @@ def test_it_is_deployed_serves_and_is_removed(
         openwhisk_kubeconfig=str(plane.kubeconfig),
         openwhisk_scheme="http",
         openwhisk_port=port,
-        openwhisk_timeout_s=100,
+        openwhisk_timeout_s=200,
     )
     deploying = edgectl(*on_cluster("deploy"), *given)
-    keys = plane.until(lambda: keys_of(plane, "openwhisk"), within_s=60)
+    keys = plane.until(lambda: keys_of(plane, "openwhisk"), within_s=120)
     serve(agent_factory, tmp_path, port, keys)
     settle_until_ended(plane, deploying, "openwhisk")
     code, _, talk = ended(deploying)
@@ -176,11 +176,11 @@ def test_on_openshift_the_route_is_the_way_in(
         openwhisk_scheme="http",
         openwhisk_port=port,
         openwhisk_values={"nginx": {"httpsNodePort": 31002}},
-        openwhisk_timeout_s=100,
+        openwhisk_timeout_s=200,
     )
     plane.core.create_namespace({"metadata": {"name": "serverless"}})
     deploying = edgectl(*on_cluster("deploy"), *given)
-    keys = plane.until(lambda: keys_of(plane, "serverless"), within_s=60)
+    keys = plane.until(lambda: keys_of(plane, "serverless"), within_s=120)
     serve(agent_factory, tmp_path, port, keys)
     settle_until_ended(plane, deploying, "serverless")
     code, _, talk = ended(deploying)
@@ -252,7 +252,7 @@ def settle_until_ended(
         plane.settle(namespace)
         return process.poll() is not None
 
-    plane.until(settled, within_s=110)
+    plane.until(settled, within_s=300)
 
 
 def sizes_of(plane: Plane) -> dict[str, str]:

@@ -1,0 +1,109 @@
+"""`edgectl doctor` on a real machine: by its API, and over SSH when that is silent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.hosts.site import Outcome, Site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.hosts.conftest import Lab
+
+pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def site(
+    lab: Lab,
+    wheelhouse: Path,
+    edgectl: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    with lab.machine("cellar", 8) as machine:
+        yield Site((machine,), tmp_path_factory.mktemp("doctor"), wheelhouse, edgectl)
+
+
+@pytest.fixture(scope="module")
+def deployed(site: Site) -> Outcome:
+    return site.deploy(site.inventory())
+
+
+def looked(site: Site, **variables: Any) -> tuple[int, dict[str, Any]]:
+    inventory = str(site.inventory(**variables))
+    done = site.run("doctor", "cellar", "--fleet", inventory, "--json")
+    assert done.stdout, done.stderr
+    (found,) = json.loads(done.stdout)
+    return done.returncode, found
+
+
+def ids(found: dict[str, Any], *, serious: bool) -> set[str]:
+    return {one["id"] for one in found["problems"] if one["serious"] is serious}
+
+
+def test_a_node_that_is_well_has_advice_at_most(site: Site, deployed: Outcome) -> None:
+    assert deployed.code == 0, deployed.talk
+
+    code, found = looked(site)
+
+    assert (code, ids(found, serious=True)) == (0, set()), found["problems"]
+    assert found["answers"]
+    assert found["report"]["isolation"]["level"] in {"namespaces", "full"}
+
+
+def test_a_service_that_does_not_start_tells_its_last_words(
+    site: Site, deployed: Outcome
+) -> None:
+    assert deployed.code == 0
+    settings = "/etc/edgewhisk/edge-agent.toml"
+    site.machine.ssh(
+        f"sudo cp {settings} /root/kept; echo pool=1 | sudo tee -a {settings}"
+    )
+    site.machine.ssh("sudo systemctl stop edge-agent.socket edge-agent.service")
+    site.machine.ssh("sudo systemctl start edge-agent.service || true")
+
+    code, found = looked(site)
+
+    site.machine.ssh("sudo systemctl stop edge-agent.socket edge-agent.service")
+    site.machine.ssh(f"sudo cp /root/kept {settings}")
+    assert code == 1
+    assert not found["answers"]
+    (service,) = [one for one in found["problems"] if one["id"] == "service"]
+    assert "and said: error: " in service["text"]
+    assert "journalctl -u edge-agent" in service["mend"]
+
+
+def test_a_port_that_another_program_holds_is_named(
+    site: Site, deployed: Outcome
+) -> None:
+    assert deployed.code == 0
+    site.machine.ssh("sudo systemctl stop edge-agent.socket edge-agent.service")
+    listen = "import socket; s = socket.create_server(('', 443)); s.accept()"
+    site.machine.ssh(f'sudo systemd-run --unit=thief python3 -c "{listen}"')
+
+    _, found = looked(site)
+
+    site.machine.ssh("sudo systemctl stop thief")
+    (port,) = [one for one in found["problems"] if one["id"] == "port"]
+    assert port["text"].startswith("port 443 is taken by python3")
+
+
+def test_a_host_without_an_agent_and_one_that_is_off_are_told_apart(
+    site: Site, deployed: Outcome
+) -> None:
+    assert deployed.code == 0
+    removed = site.play("remove", "-i", str(site.inventory()), "--yes")
+    assert removed.code == 0, removed.talk
+
+    code, found = looked(site)
+    _, off = looked(site, hosts={"cellar": {"ansible_host": "10.77.0.99"}})
+
+    assert code == 1
+    assert "not-installed" in ids(found, serious=True)
+    (ssh,) = [one for one in off["problems"] if one["id"] == "ssh"]
+    assert "No route to host" in ssh["text"]
