@@ -4,12 +4,16 @@ Version 1 has a tree per controller, version 2 one for all. Below the agent's ow
 there is a parent `edgewhisk-<pid>-...` per factory, in it a child per sandbox. Under
 version 2 a group with processes may not hand controllers to its children: the agent
 first moves itself into a leaf, and where others share its group there are no groups.
+
+Each sandbox's share of the processors is that of its memory (D12), and all of them
+together have as much as the agent alone, so that it is served while they work.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +21,11 @@ from pathlib import Path
 from edge_agent.sandbox.kernel import read_text, write_text
 
 PARENT = "edgewhisk"
+V1, V2 = 1, 2
+#: What a sandbox of 256 MB weighs, which is what everything weighs by default.
+WEIGHT_OF_STANDARD = {V1: 1024, V2: 100}
+STANDARD_MB = 256
+WEIGHT_MOST = 10_000
 _REMOVE_TRIES, _REMOVE_PAUSE_S = 20, 0.005
 
 
@@ -28,6 +37,7 @@ class Cgroups:
     memory: Path | None = None
     pids: Path | None = None
     reason: str = "absent"
+    cpu: Path | None = None
 
     @property
     def usable(self) -> bool:
@@ -41,8 +51,9 @@ def find_cgroups(root: Path, *, self_cgroup: Path | None = None) -> Cgroups:
         return _find_v2(root, own.get("", "/"))
     memory = _writable(root / "memory" / own.get("memory", "/").lstrip("/"))
     pids = _writable(root / "pids" / own.get("pids", "/").lstrip("/"))
+    cpu = _writable(root / "cpu" / own.get("cpu", "/").lstrip("/"))
     if memory or pids:
-        return Cgroups(1, memory, pids, "" if memory else "absent")
+        return Cgroups(V1, memory, pids, "" if memory else "absent", cpu)
     present = (root / "memory").exists()
     return Cgroups(reason="not writable" if present else "absent")
 
@@ -57,7 +68,8 @@ def _find_v2(root: Path, own: str) -> Cgroups:
         return Cgroups(reason="absent" if place == root else "not delegated")
     if _writable(place) is None or not os.access(place / "cgroup.procs", os.W_OK):
         return Cgroups(reason="not writable")
-    return Cgroups(2, place, place if "pids" in controllers else None, "")
+    pids, cpu = (place if name in controllers else None for name in ("pids", "cpu"))
+    return Cgroups(V2, place, pids, "", cpu)
 
 
 def _own_groups(path: Path) -> dict[str, str]:
@@ -81,6 +93,7 @@ class Group:
     version: int
     memory: Path | None
     pids: Path | None
+    cpu: Path | None = None
     folders: list[Path] = field(default_factory=list)
 
     def add(self, *pids: int) -> None:
@@ -90,10 +103,25 @@ class Group:
                 with contextlib.suppress(ProcessLookupError):
                     (folder / "cgroup.procs").write_text(str(pid))
 
-    def bound_memory(self, memory_mb: int) -> None:
-        """Raises OSError; takes no longer than a system call or two."""
+    def bound(self, *, memory_mb: int) -> None:
+        """Raises OSError; takes no longer than a system call or three."""
         if self.memory is not None:
             _bound_memory(f"{self.memory}", self.version, memory_mb << 20)
+        if self.cpu is not None:
+            name = "cpu.shares" if self.version == V1 else "cpu.weight"
+            weight = WEIGHT_OF_STANDARD[self.version] * memory_mb // STANDARD_MB
+            write_text(f"{self.cpu}/{name}", str(min(max(weight, 2), WEIGHT_MOST)))
+
+    def kill(self) -> None:
+        """Every process in here; under version 1 one that forks meanwhile may live."""
+        if not self.folders:
+            return
+        try:
+            write_text(f"{self.folders[0]}/cgroup.kill", "1", create=False)
+        except OSError:  # version 1, or a kernel before 5.14
+            for pid in read_text(f"{self.folders[0]}/cgroup.procs").split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
 
     @property
     def out_of_memory(self) -> bool:
@@ -145,23 +173,26 @@ class GroupMaker:
         for place in self._places():
             _sweep(place)
             (place / self._name).mkdir(exist_ok=True)
-        if self._cgroups.version == 2 and self._cgroups.memory:  # noqa: PLR2004
-            self._delegate(self._cgroups.memory)
+        if self._cgroups.version == V2 and self._cgroups.memory:
+            try:
+                self._delegate(self._cgroups.memory)
+            except OSError:
+                self.close()
+                raise
 
     def make(
         self, sandbox_id: str, *, processes: int, memory_mb: int | None = None
     ) -> Group:
         """A group with its bounds set; raises OSError."""
-        memory, pids = (
-            place / self._name / sandbox_id if place else None
-            for place in (self._cgroups.memory, self._cgroups.pids)
+        memory, pids, cpu = (
+            place / self._name / sandbox_id if place else None for place in self._all()
         )
-        folders = list(dict.fromkeys(f for f in (memory, pids) if f))
-        group = Group(self._cgroups.version, memory, pids, folders)
+        folders = list(dict.fromkeys(f for f in (memory, pids, cpu) if f))
+        group = Group(self._cgroups.version, memory, pids, cpu, folders)
         for folder in folders:
             folder.mkdir()
         if memory_mb is not None:
-            group.bound_memory(memory_mb)
+            group.bound(memory_mb=memory_mb)
         if pids:
             (pids / "pids.max").write_text(str(processes))
         return group
@@ -171,27 +202,35 @@ class GroupMaker:
             _remove_parent(place / self._name)
 
     def _places(self) -> list[Path]:
-        both = (self._cgroups.memory, self._cgroups.pids)
-        return list(dict.fromkeys(place for place in both if place))
+        return list(dict.fromkeys(place for place in self._all() if place))
+
+    def _all(self) -> tuple[Path | None, ...]:
+        return (self._cgroups.memory, self._cgroups.pids, self._cgroups.cpu)
 
     def _delegate(self, place: Path) -> None:
         leaf = place / f"{self._name}-agent"
         leaf.mkdir(exist_ok=True)
         (leaf / "cgroup.procs").write_text(str(os.getpid()))
+        names = {
+            "memory": self._cgroups.memory,
+            "pids": self._cgroups.pids,
+            "cpu": self._cgroups.cpu,
+        }
+        wanted = " ".join(f"+{name}" for name, there in names.items() if there)
         for folder in (place, place / self._name):
-            (folder / "cgroup.subtree_control").write_text("+memory +pids")
+            (folder / "cgroup.subtree_control").write_text(wanted)
 
 
 def _bound_memory(folder: str, version: int, size: int) -> None:
     """Swap may be used for none of it; some kernels do not count swap."""
     names = (
         ("memory.max", "memory.swap.max")
-        if version == 2  # noqa: PLR2004
+        if version == V2
         else ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
     )
     write_text(f"{folder}/{names[0]}", str(size))
     with contextlib.suppress(OSError):
-        write_text(f"{folder}/{names[1]}", "0" if version == 2 else str(size))  # noqa: PLR2004
+        write_text(f"{folder}/{names[1]}", "0" if version == V2 else str(size))
 
 
 def _sweep(place: Path) -> None:

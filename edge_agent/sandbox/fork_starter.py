@@ -132,7 +132,7 @@ class ForkStarter:
         parked = self._take(network=network) or await self._park(network=network)
         try:
             if parked.group is not None:
-                parked.group.bound_memory(spec.memory_mb)
+                parked.group.bound(memory_mb=spec.memory_mb)
             child = parked.release(told)
         except OSError as error:
             await self._discard(parked)

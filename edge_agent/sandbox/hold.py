@@ -151,6 +151,8 @@ class GroupHold:
 
     def kill(self) -> None:
         self._child.kill(group=True)
+        if self.group is not None:
+            self.group.kill()
 
     def quick_clean(self) -> bool:
         return False
@@ -158,6 +160,7 @@ class GroupHold:
     def clean(self) -> None:
         kill_strays(f"{COOKIE}={self._cookie}")
         if self.group is not None:
+            self.group.kill()
             self.group.remove()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -25,9 +25,10 @@ def _read(path: str) -> str | None:
         os.close(fd)
 
 
-def write_text(path: str, text: str) -> None:
+def write_text(path: str, text: str, *, create: bool = True) -> None:
     """To a file of a control group; raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC)
+    creating = os.O_CREAT if create else 0
+    fd = os.open(path, os.O_WRONLY | creating | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())
     finally:

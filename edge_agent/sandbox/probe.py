@@ -76,6 +76,7 @@ class Probe:
             "namespaces": namespaces,
             "memory control group": _place(self.cgroups.memory, self.cgroups),
             "process control group": _place(self.cgroups.pids, self.cgroups),
+            "processor control group": _place(self.cgroups.cpu, self.cgroups),
             "seccomp filter": "yes" if self.seccomp else "none",
             "user of actions": "one that owns nothing, each its own"
             if self.nobody or self.own_users

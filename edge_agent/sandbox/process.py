@@ -277,7 +277,7 @@ class ProcessFactory:
         finally:
             hold.group = group = await asyncio.shield(joining)
             if group is not None:
-                group.bound_memory(sandbox.spec.memory_mb)
+                group.bound(memory_mb=sandbox.spec.memory_mb)
         return ran
 
     def _join(self, name: str, pid: int) -> Group | None:

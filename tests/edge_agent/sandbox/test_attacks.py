@@ -405,7 +405,8 @@ def test_the_record_says_which_limit_was_reached_and_the_agent_serves_on(
     assert response["result"]["error"] == (
         "The action exceeded its time limits of 300 milliseconds."
     )
-    told, response = _invoke(agent, HOG)
+    limits["timeout"] = 15_000  # what stands is kept when none is sent
+    told, response = _invoke(agent, HOG, limits=limits)
     assert told["limitExceeded"] == "memory"
     assert (
         response["result"]["error"]

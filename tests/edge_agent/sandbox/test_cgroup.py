@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.model.activations import Cause
-from edge_agent.sandbox.cgroup import Cgroups, GroupMaker, find_cgroups
+from edge_agent.sandbox.cgroup import Cgroups, Group, GroupMaker, find_cgroups
 from edge_agent.sandbox.probe import probe_kernel
 
 if TYPE_CHECKING:
@@ -34,12 +34,11 @@ def _own(tmp_path: Path, text: str) -> Path:
 
 
 def test_version_1_has_a_tree_for_each_controller(tmp_path: Path) -> None:
-    root = _tree(
-        tmp_path / "cg", {"memory/m/cgroup.procs": "", "pids/p/cgroup.procs": ""}
-    )
-    own = _own(tmp_path, "4:memory:/m\n8:pids,cpu:/p\n0::/\n")
+    names = ("memory/m", "pids/p", "cpu/c")
+    root = _tree(tmp_path / "cg", {f"{name}/cgroup.procs": "" for name in names})
+    own = _own(tmp_path, "4:memory:/m\n8:pids:/p\n2:cpu,cpuacct:/c\n0::/\n")
     found = find_cgroups(root, self_cgroup=own)
-    assert found == Cgroups(1, root / "memory/m", root / "pids/p", "")
+    assert found == Cgroups(1, *(root / name for name in names[:2]), "", root / "cpu/c")
 
 
 def test_version_2_has_one_tree_and_delegation_is_seen(tmp_path: Path) -> None:
@@ -47,14 +46,19 @@ def test_version_2_has_one_tree_and_delegation_is_seen(tmp_path: Path) -> None:
         tmp_path / "cg",
         {
             "cgroup.controllers": "cpu memory pids",
-            "system.slice/edge.service/cgroup.controllers": "memory pids",
+            "system.slice/edge.service/cgroup.controllers": "cpu memory pids",
+            "system.slice/small.service/cgroup.controllers": "memory",
+            "system.slice/small.service/cgroup.procs": "1",
             "system.slice/edge.service/cgroup.procs": "1",
             "system.slice/other.service/cgroup.controllers": "cpu",
         },
     )
     place = root / "system.slice/edge.service"
     own = _own(tmp_path, "0::/system.slice/edge.service\n")
-    assert find_cgroups(root, self_cgroup=own) == Cgroups(2, place, place, "")
+    assert find_cgroups(root, self_cgroup=own) == Cgroups(2, place, place, "", place)
+    own = _own(tmp_path, "0::/system.slice/small.service\n")
+    small = root / "system.slice/small.service"
+    assert find_cgroups(root, self_cgroup=own) == Cgroups(2, small, None, "", None)
     own = _own(tmp_path, "0::/system.slice/other.service\n")
     found = find_cgroups(root, self_cgroup=own)
     assert (found.usable, found.reason) == (False, "not delegated")
@@ -71,18 +75,19 @@ def test_version_2_groups_get_their_bounds_after_the_agent_has_moved(
     place = _tree(
         tmp_path, {"cgroup.procs": "41\n", "cgroup.controllers": "memory pids"}
     )
-    maker = GroupMaker(Cgroups(2, place, place, ""), name="x")
+    maker = GroupMaker(Cgroups(2, place, place, "", place), name="x")
     maker.prepare()
     parent = place / f"edgewhisk-{os.getpid()}-x"
     leaf = place / f"{parent.name}-agent"
     assert (leaf / "cgroup.procs").read_text() == str(os.getpid())
     for folder in (place, parent):
-        assert (folder / "cgroup.subtree_control").read_text() == "+memory +pids"
+        assert (folder / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
     group = maker.make("s1", memory_mb=128, processes=9)
     folder = parent / "s1"
     assert (folder / "memory.max").read_text() == str(128 << 20)
     assert (folder / "memory.swap.max").read_text() == "0"
     assert (folder / "pids.max").read_text() == "9"
+    assert (folder / "cpu.weight").read_text() == "50"
     (folder / "memory.events").write_text("oom 1\noom_kill 0\n")
     assert not group.out_of_memory
     (folder / "memory.events").write_text("oom 1\noom_kill 1\n")
@@ -98,6 +103,39 @@ def test_groups_of_dead_agents_are_removed_and_others_kept(tmp_path: Path) -> No
     GroupMaker(Cgroups(1, tmp_path, tmp_path, ""), name="x").prepare()
     assert not (tmp_path / f"edgewhisk-{dead.pid}-a").exists()
     assert (tmp_path / f"edgewhisk-{os.getpid()}-b/s1").exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "memory_mb", "weight"),
+    [
+        (1, "cpu.shares", 256, "1024"),
+        (1, "cpu.shares", 512, "2048"),
+        (1, "cpu.shares", 0, "2"),
+        (2, "cpu.weight", 256, "100"),
+        (2, "cpu.weight", 99_999, "10000"),
+    ],
+)
+def test_d12_a_sandbox_weighs_what_its_memory_does(
+    tmp_path: Path, version: int, name: str, memory_mb: int, weight: str
+) -> None:
+    _tree(tmp_path, {"cgroup.procs": ""})
+    maker = GroupMaker(Cgroups(version, None, None, "", tmp_path), name="x")
+    maker.prepare()
+    maker.make("s", processes=1, memory_mb=memory_mb)
+    parent = tmp_path / f"edgewhisk-{os.getpid()}-x"
+    assert (parent / "s" / name).read_text() == weight
+
+
+def test_a_group_kills_what_has_left_its_session(tmp_path: Path) -> None:
+    """Here by its list of processes; a kernel with version 2 does it in one write."""
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    _tree(tmp_path, {"cgroup.procs": f"{process.pid}\n"})
+    Group(1, None, None, folders=[tmp_path]).kill()
+    assert process.wait(5) == -9
+    assert not (tmp_path / "cgroup.kill").exists()
+    (tmp_path / "cgroup.kill").touch()
+    Group(2, None, None, folders=[tmp_path]).kill()
+    assert (tmp_path / "cgroup.kill").read_text() == "1"
 
 
 def _needs_memory_groups() -> Path:
