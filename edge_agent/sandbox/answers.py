@@ -39,6 +39,10 @@ class AnswerReader:
         self._size = 0
 
     @property
+    def limit(self) -> int:
+        return self._limit
+
+    @property
     def pending(self) -> int:
         """Bytes of an unfinished line so far."""
         return self._size

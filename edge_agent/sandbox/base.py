@@ -5,9 +5,11 @@ The contract, for every driver:
 1. A factory's `create` returns a started sandbox that knows no action yet (prewarmed).
 2. `init` is called once. After an answer that is not ok, or `Gone`, only `destroy` may
    follow.
-3. `run` may be called when `init` was ok and no other run is under way. The future it
+3. `run` may be called when `init` was ok and no other run is under way, or as many as
+   `concurrency` when the init's answer agreed. The future it
    returns always completes, within the timeout and a short grace: a run that is out of
-   time is `Gone(TIMED_OUT)` and the sandbox is dead by then. Cancelling the future is
+   time is `Gone(TIMED_OUT)` and the sandbox is dead by then, or when the others that
+   go on at once have ended and it is destroyed. Cancelling the future is
    not allowed; `destroy` ends a run early, as `Gone(EXITED)`.
 4. `exited` completes when the sandbox died by itself or by ours; the pool watches it so
    that an idle sandbox that dies is not handed a job.
@@ -50,13 +52,18 @@ class SandboxSpec:
 
 @dataclass(frozen=True, slots=True)
 class InitRequest:
-    """The `value` of /init (C1). `main` is never empty; `env` as C2 and C4."""
+    """The `value` of /init (C1). `main` is never empty; `env` as C2 and C4.
+
+    `concurrency`: so many runs may go on at once, if the launcher says in its answer
+    that it can: `"concurrent":true`.
+    """
 
     name: str
     main: str
     code: str
     binary: bool
     env: Mapping[str, str]
+    concurrency: int = 1
 
 
 class RunRequest(msgspec.Struct, frozen=True):

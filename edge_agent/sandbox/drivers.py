@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Self
 
 from edge_agent import settings
@@ -49,7 +50,10 @@ class Drivers:
     ) -> Self:
         """Raises SettingsError, as both do."""
         process = await ProcessFactory.open(
-            wanted.sandbox, wanted.runtimes, response_limit=response_limit
+            wanted.sandbox,
+            wanted.runtimes,
+            response_limit=response_limit,
+            data=Path.cwd() / wanted.data_dir,
         )
         try:
             container = await ContainerFactory.open(

@@ -13,20 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import select
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import msgspec
-
-from edge_agent.model.activations import Cause, Gone, Said
+from edge_agent.model.activations import Answer, Cause, Gone, Said
 from edge_agent.model.soon import Soon
 from edge_agent.sandbox.answers import AnswerReader, Misbehaviour
 from edge_agent.sandbox.base import InitRequest, Ran, RunRequest, SandboxSpec
 from edge_agent.sandbox.exceeding import Exceeding
 from edge_agent.sandbox.hold import Hold
 from edge_agent.sandbox.logs import LogCollector
+from edge_agent.sandbox.many import AGREED, Many
+from edge_agent.sandbox.pipes import encode, read_some, run_line, write_some
 from edge_agent.sandbox.spawn import (
     ANSWERS,
     REQUESTS,
@@ -52,7 +51,6 @@ EXIT_OUT_OF_MEMORY = 113
 _ABORTED = {133, 134, -5, -6}
 _LABELS = {STDOUT: "stdout", STDERR: "stderr"}
 
-_encode = msgspec.json.Encoder().encode
 _log = logging.getLogger(__name__)
 
 
@@ -73,6 +71,7 @@ class ProcessSandbox:
         self.id = sandbox_id
         self.spec = spec
         self.level = level
+        self._many: Many | None = None
         self.packages = ""  # the folder of those that the action has asked for
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[None] = self._loop.create_future()
@@ -109,7 +108,10 @@ class ProcessSandbox:
     def init(
         self, request: InitRequest, *, timeout_s: float, logs_bytes: int
     ) -> asyncio.Future[Ran]:
-        return self._ask((_encode(request) + b"\n",), timeout_s, logs_bytes)
+        future = self._ask((encode(request) + b"\n",), timeout_s, logs_bytes)
+        if request.concurrency > 1:
+            future.add_done_callback(self._share)
+        return future
 
     def reply(self, line: bytes) -> None:
         """What the launcher has asked while it initializes."""
@@ -119,7 +121,11 @@ class ProcessSandbox:
     def run(
         self, request: RunRequest, *, timeout_s: float, logs_bytes: int
     ) -> asyncio.Future[Ran]:
-        return self._ask(_run_line(request), timeout_s, logs_bytes)
+        if self._many is not None and not self._dying:
+            return self._many.run(
+                run_line(request), timeout_s=timeout_s, logs_bytes=logs_bytes
+            )
+        return self._ask(run_line(request), timeout_s, logs_bytes)
 
     def exceeded(self) -> str:
         return self._exceeding.news()
@@ -165,7 +171,7 @@ class ProcessSandbox:
         if size > PIPE_BYTES and not self._grown:
             self._grown = True
             grow_pipe(fd, GROWN_PIPE_BYTES)
-        sent = _write_some(fd, line)
+        sent = write_some(fd, line)
         if sent == size:
             return
         self._unsent = memoryview(b"".join(line))[sent or 0 :]
@@ -174,7 +180,7 @@ class ProcessSandbox:
 
     def _on_writable(self) -> None:
         fd = self._child.ends[REQUESTS]
-        sent = _write_some(fd, (self._unsent,))
+        sent = write_some(fd, (self._unsent,))
         self._unsent = self._unsent[sent or 0 :]
         if sent is None or not self._unsent:
             self._loop.remove_writer(fd)
@@ -205,7 +211,7 @@ class ProcessSandbox:
             self._loop.add_reader(ends[end], partial(self._on_log, end))
 
     def _on_answer(self) -> None:
-        chunk = _read_some(self._child.ends[ANSWERS], self._read_bytes)
+        chunk = read_some(self._child.ends[ANSWERS], self._read_bytes)
         if chunk is None:
             return
         if not chunk:
@@ -214,11 +220,27 @@ class ProcessSandbox:
         try:
             said = self._hear(chunk)
         except Misbehaviour as error:
-            _log.warning("sandbox %s misbehaved: %s", self.id, error)
-            self._kill(Cause.EXITED)
+            self._misbehaved(error)
             return
         if said is not None:
             self._finish(said)
+
+    def _misbehaved(self, error: Misbehaviour) -> None:
+        _log.warning("sandbox %s misbehaved: %s", self.id, error)
+        self._kill(Cause.EXITED)
+
+    def _share(self, init: asyncio.Future[Ran]) -> None:
+        """From here on several runs at a time, if the launcher agrees."""
+        said = init.result().said
+        if isinstance(said, Answer) and AGREED in bytes(said.body) and not self._dying:
+            self._many = Many(
+                self._child.ends[REQUESTS],
+                self._child.ends[ANSWERS],
+                limit=self._answers.limit,
+                stray_logs=self._take_logs,
+                broken=self._misbehaved,
+                closed=self._on_answers_closed,
+            )
 
     def _hear(self, chunk: bytes) -> Said | None:
         if self._waiting is None:
@@ -246,7 +268,7 @@ class ProcessSandbox:
 
     def _on_log(self, end: int) -> None:
         fd = self._child.ends[end]
-        chunk = _read_some(fd, LOG_READ_BYTES)
+        chunk = read_some(fd, LOG_READ_BYTES)
         if chunk:
             self._logs.feed(_LABELS[end], chunk)
             if self._logs.deaf:
@@ -273,7 +295,7 @@ class ProcessSandbox:
     def _drain(self, fd: int, label: str) -> None:
         """Bounded: a process that never stops printing does not keep us here."""
         for _ in range(DRAIN_READS):
-            chunk = _read_some(fd, PIPE_BYTES)
+            chunk = read_some(fd, PIPE_BYTES)
             if chunk:
                 self._logs.feed(label, chunk)
             if not chunk or len(chunk) < PIPE_BYTES:
@@ -301,6 +323,8 @@ class ProcessSandbox:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._many is not None:
+            self._many.end(self._why)
         self._hear_last_words()
         self._let_go()
         self.exited.set_result(None)
@@ -311,7 +335,7 @@ class ProcessSandbox:
             return
         try:
             while self._cause is None and self._waiting is not None:
-                chunk = _read_some(self._child.ends[ANSWERS], GROWN_PIPE_BYTES)
+                chunk = read_some(self._child.ends[ANSWERS], GROWN_PIPE_BYTES)
                 said = self._answers.feed(chunk) if chunk else None
                 if said is not None:
                     self._finish(said)
@@ -347,31 +371,3 @@ class ProcessSandbox:
             self._loop.remove_reader(fd)
         self._loop.remove_writer(self._child.ends[REQUESTS])
         self._child.close_all()
-
-
-def _run_line(request: RunRequest) -> tuple[bytes, ...]:
-    """`{"value":<arguments>,...}`: the arguments are passed through, not copied."""
-    arguments = request.arguments
-    if b"\n" in arguments:  # in JSON text only between tokens
-        arguments = arguments.replace(b"\n", b" ")
-    if not request.context:
-        return b'{"value":', arguments, b"}\n"
-    return b'{"value":', arguments, b",%b\n" % _encode(request.context)[1:]
-
-
-def _write_some(fd: int, pieces: Sequence[bytes | memoryview]) -> int | None:
-    """How much the pipe took; None when nobody reads there any more."""
-    try:
-        return os.writev(fd, pieces)
-    except BlockingIOError:
-        return 0
-    except BrokenPipeError:
-        return None
-
-
-def _read_some(fd: int, size: int) -> bytes | None:
-    """Empty at the end of the stream, None when there is nothing now."""
-    try:
-        return os.read(fd, size)
-    except BlockingIOError:
-        return None

@@ -1,5 +1,7 @@
 /* Runs one Node.js action: the far end of `process.py`.
  *
+ * With `concurrency` in the init several runs go on at once: see `sandbox/many.py`.
+ *
  * Requests are JSON lines on fd 4, the init request first; answers are lines on fd 3:
  * `+` (ok) or `-`, then JSON. Argument 1 is the work folder. Answers are written
  * synchronously; requests are read by the event loop, so that what an action has left
@@ -33,8 +35,8 @@ function answer (status, text) {
   while (sent < line.length) sent += fs.writeSync(ANSWERS, line, sent)
 }
 
-function answerError (text) {
-  answer('-', JSON.stringify({ error: text }))
+function answerError (text, tag = '') {
+  answer('-' + tag, JSON.stringify({ error: text }))
 }
 
 // Init
@@ -174,12 +176,13 @@ function initialise (request) {
     answerError(`Initialization has failed due to: ${text}`)
     process.exit(0)
   }
-  answer('+', '{"OK":true}')
+  if (request.concurrency > 1) many = new Many()
+  answer('+', many === null ? '{"OK":true}' : '{"OK":true,"concurrent":true}')
 }
 
 // Run
 
-function run (request) {
+function run (request, tag = '') {
   const { value, ...context } = request
   for (const key in context) {
     if (typeof context[key] === 'string') {
@@ -191,32 +194,37 @@ function run (request) {
     result = main(value === undefined ? {} : value)
   } catch (error) {
     console.error(error)
-    answerError(`An error has occurred: ${error}`)
+    answerError(`An error has occurred: ${error}`, tag)
     return
   }
-  if (isThenable(result)) Promise.resolve(result).then(report, reportRejection)
-  else report(result)
+  if (isThenable(result)) {
+    Promise.resolve(result).then(
+      value => report(value, tag),
+      reason => reportRejection(reason, tag)
+    )
+  } else report(result, tag)
 }
 
 function isThenable (value) {
   return value !== null && typeof value === 'object' && typeof value.then === 'function'
 }
 
-function report (result) {
+function report (result, tag) {
   if (result === undefined) result = {}
-  if (result === null || typeof result !== 'object') return answerError(NO_RESULT)
+  if (result === null || typeof result !== 'object') return answerError(NO_RESULT, tag)
   let text
   try {
     text = JSON.stringify(result)
   } catch (error) {
-    return answerError(`The action did not return a result that is JSON: ${error.message}`)
+    const why = `The action did not return a result that is JSON: ${error.message}`
+    return answerError(why, tag)
   }
-  if (text === undefined) answerError(NO_RESULT)
-  else answer('+', text)
+  if (text === undefined) answerError(NO_RESULT, tag)
+  else answer('+' + tag, text)
 }
 
-function reportRejection (reason) {
-  report({ error: reason ? serialised(reason, new Set()) : {} })
+function reportRejection (reason, tag) {
+  report({ error: reason ? serialised(reason, new Set()) : {} }, tag)
 }
 
 /* As the serialize-error package does it: own properties, then what errors hide. */
@@ -238,10 +246,50 @@ function serialised (value, seen) {
 
 // Requests
 
+/* Runs side by side: each is a context, and what it prints goes with its tag. */
+class Many {
+  constructor () {
+    const { AsyncLocalStorage } = require('async_hooks')
+    this.current = new AsyncLocalStorage()
+    this.rest = Buffer.alloc(0)
+    this.tell(process.stdout, 'o')
+    this.tell(process.stderr, 'e')
+  }
+
+  tell (stream, sign) {
+    const write = stream.write.bind(stream)
+    stream.write = (chunk, encoding, done) => {
+      const tag = this.current.getStore()
+      if (tag === undefined) return write(chunk, encoding, done)
+      answer(sign + tag, JSON.stringify(String(chunk)))
+      const after = typeof encoding === 'function' ? encoding : done
+      if (after) process.nextTick(after)
+      return true
+    }
+  }
+
+  onData (chunk) {
+    const lines = Buffer.concat([this.rest, chunk])
+    let begin = 0
+    for (let end; (end = lines.indexOf(NEWLINE, begin)) >= 0; begin = end + 1) {
+      this.begin(lines.subarray(begin, end))
+    }
+    this.rest = lines.subarray(begin)
+  }
+
+  begin (line) {
+    const space = line.indexOf(' ')
+    const tag = line.toString('latin1', 0, space) + ' '
+    this.current.run(tag, () => run(JSON.parse(line.toString('utf8', space + 1)), tag))
+  }
+}
+
 let main = null
+let many = null
 let parts = []
 
 function onData (chunk) {
+  if (many !== null) return many.onData(chunk)
   if (chunk[chunk.length - 1] !== NEWLINE) {
     parts.push(chunk)
     return

@@ -27,6 +27,7 @@ del sys.path[0], sys.modules["python_codec"]
 ANSWERS, REQUESTS = 3, 4
 #: Tells the agent that main ran out of memory, which a plain death does not.
 OUT_OF_MEMORY = 113
+COROUTINE = 0x80
 SMALL, LARGE = 1 << 16, 1 << 20
 LINE = b"\n"
 
@@ -83,7 +84,11 @@ def answer(status, text):
 
 
 def answer_error(text):
-    answer("-", '{"error":' + dumps([text])[1:-1] + "}")
+    answer("-", error_text(text))
+
+
+def error_text(text):
+    return '{"error":' + dumps([text])[1:-1] + "}"
 
 
 def flush():
@@ -265,10 +270,7 @@ def leave_out_of_memory():
 def run(main, line):
     request = loads(line.decode())
     arguments = request.pop("value", {})
-    # Most variables are the same for every activation of a sandbox.
-    fresh = [(key, value) for key, value in request.items() if TOLD.get(key) != value]
-    TOLD.update(fresh)
-    put_environment({f"__OW_{k.upper()}": v for k, v in fresh if type(v) is str})
+    tell(request)
     try:
         result = main(arguments)
     except MemoryError:
@@ -276,26 +278,30 @@ def run(main, line):
     except Exception as error:
         print_exception(error)
         result = {"error": str(error)}
-    report(result)
+    status, text = judge(result)
+    flush()
+    answer(status, text)
 
 
-def report(result):
+def tell(request):
+    """Most variables are the same for every activation of a sandbox."""
+    fresh = [(key, value) for key, value in request.items() if TOLD.get(key) != value]
+    TOLD.update(fresh)
+    put_environment({f"__OW_{k.upper()}": v for k, v in fresh if type(v) is str})
+
+
+def judge(result):
+    """The status and the text of an answer."""
     if posix.getpid() != Place.pid:  # a fork of main must not answer in its place
         flush()
         posix._exit(0)
     try:
         text = dumps(result) if isinstance(result, (dict, list, tuple)) else None
     except (TypeError, ValueError, RecursionError) as error:
-        flush()
-        answer_error(NO_JSON + str(error))
-        return
+        return "-", error_text(NO_JSON + str(error))
     except MemoryError:
         leave_out_of_memory()
-    flush()
-    if text is None:
-        answer_error(NO_RESULT)
-    else:
-        answer("+", text)
+    return ("-", error_text(NO_RESULT)) if text is None else ("+", text)
 
 
 def initialise():
@@ -310,9 +316,32 @@ def initialise():
         flush()
         answer_error(str(error))
         sys.exit(0)
+    many = None
+    if is_coroutine(main):
+        many = load_many()
+        if request.get("concurrency", 1) == 1:
+            main, many = many.waiting(main), None
     flush()
-    answer("+", '{"ok":true}')
-    return main
+    answer("+", '{"ok":true,"concurrent":true}' if many else '{"ok":true}')
+    return main, many
+
+
+def is_coroutine(function):
+    code = getattr(function, "__code__", None)
+    return code is not None and code.co_flags & COROUTINE != 0
+
+
+def load_many():
+    """The module for `async def main`; an action's own of that name is left alone."""
+    sys.path.insert(0, __file__.rpartition("/")[0])
+    standing = sys.modules.pop("python_many", None)
+    try:
+        import python_many  # noqa: PLC0415
+    finally:
+        del sys.path[0], sys.modules["python_many"]
+        if standing is not None:
+            sys.modules["python_many"] = standing
+    return python_many
 
 
 def set_limits(limits):
@@ -351,7 +380,10 @@ def serve(folder, limits, packages):
     """Init one action and run it until the agent closes its end."""
     Place.folder, Place.pid = folder, posix.getpid()
     prepare(limits, packages)
-    main = initialise()
+    main, many = initialise()
+    if many is not None:
+        many.serve(type(sys.implementation)(**globals()), main)
+        return
     while line := read_line():
         run(main, line)
 

@@ -202,9 +202,10 @@ async def test_a_compiled_program_runs_as_it_is(held: Bench, tmp_path: Path) -> 
 
 def test_the_line_of_a_request_is_what_launchers_take_apart() -> None:
     from edge_agent.sandbox.base import RunRequest
-    from edge_agent.sandbox.proxy import _run_line
+    from edge_agent.sandbox.pipes import run_line
 
-    line = _run_line(RunRequest(b'{"a":1}', {"namespace": "guest", "deadline": "1"}))
+    request = RunRequest(b'{"a":1}', {"namespace": "guest", "deadline": "1"})
+    line = b"".join(run_line(request))
     assert line == b'{"value":{"a":1},"namespace":"guest","deadline":"1"}\n'
     assert json.loads(line)["value"] == {"a": 1}
 
