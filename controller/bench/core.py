@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from controller.bench.accepting import durable, jobs
 from controller.bench.entities import entities
 from controller.bench.fires import fires
+from controller.bench.generator import generator
 from controller.bench.invoking import payload, slots, warm
 from controller.bench.load import BenchError
 from controller.bench.messages import messages
@@ -38,6 +39,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "durable": durable,
     "messages": messages,
     "gpio": gpio,
+    "generator": generator,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-STAND_IN = Path(__file__).parent.parent.parent / "loadtests" / "stand_in.py"
 KEY = "11111111-2222-3333-4444-555555555555:secret"
 
 Serve = Callable[..., str]
@@ -19,22 +19,23 @@ Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def stand_in() -> Iterator[Serve]:
-    """`stand_in("--fail", "0.1")` is the URL of one; see `tests/loadtests/stand_in.py`."""
+    """`stand_in("--fail", "0.1")` is the URL of one; see `controller.loadtest.fake`."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*options: str) -> str:
         process = subprocess.Popen(
-            [sys.executable, str(STAND_IN), *options],
-            stdin=subprocess.PIPE,
+            [sys.executable, "-m", "controller.loadtest.fake", *options],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
         )
         started.append(process)
         assert process.stdout is not None
-        return f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        return str(json.loads(process.stdout.readline())["url"])
 
     yield start
     for process in started:
+        process.terminate()
         process.communicate(timeout=20)
 
 

@@ -80,7 +80,7 @@ def test_a_stall_shows_in_the_open_loop_alone_and_failures_by_status(
         assert line["max_ms"] > 900
     # A fifth of what was due waited; the closed loop asked once in that second.
     assert opened["p99_ms"] > 700
-    assert closed["p99_ms"] < 300
+    assert closed["p99_ms"] < opened["p99_ms"] / 2
     run = document(ran)
     assert any("slots" not in text and "nodes" in text for text in run["not_measured"])
 

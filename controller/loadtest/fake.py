@@ -1,8 +1,8 @@
 """A host that answers like OpenWhisk and can be as bad as a test wants.
 
-    python stand_in.py --slots 1 --service-ms 5 --fail 0.1 --stall-at 2 --stall 1
+    python -m controller.loadtest.fake --slots 1 --service-ms 5 --fail 0.1 --stall 1
 
-Prints its URL and serves until its standard input is closed. Calls wait for one of
+Prints {"url"} on a line and serves until SIGTERM. Calls wait for one of
 `slots`, take `service_ms`, and every tenth fails with `--fail 0.1`. During the stall,
 which begins `stall-at` seconds after the first call of a run (a run begins by putting
 its action), nobody is answered. Any key is taken; an echo gives back what it was sent.
@@ -14,13 +14,14 @@ import argparse
 import asyncio
 import itertools
 import json
+import signal
 import sys
 import time
 
 from aiohttp import web
 
 
-class StandIn:
+class FakeHost:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._slots = asyncio.Semaphore(options.slots)
@@ -83,22 +84,24 @@ class StandIn:
         }
 
 
-async def main() -> None:
-    parser = argparse.ArgumentParser()
+async def main(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slots", type=int, default=100)
     parser.add_argument("--service-ms", type=float, default=2.0)
     parser.add_argument("--fail", type=float, default=0.0)
     parser.add_argument("--stall-at", type=float, default=2.0)
     parser.add_argument("--stall", type=float, default=0.0)
-    runner = web.AppRunner(StandIn(parser.parse_args()).app(), access_log=None)
+    app = FakeHost(parser.parse_args()).app()
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    sys.stdout.write(f"{site._server.sockets[0].getsockname()[1]}\n")  # type: ignore[union-attr]
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    sys.stdout.write(json.dumps({"url": f"http://127.0.0.1:{port}"}) + "\n")
     sys.stdout.flush()
-    await asyncio.to_thread(sys.stdin.read)
+    await stopping.wait()
     await runner.cleanup()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(argparse.ArgumentParser(prog="controller.loadtest.fake")))
