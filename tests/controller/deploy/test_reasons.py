@@ -58,6 +58,43 @@ def test_a_failed_task_says_its_name_and_the_telling_line(
     assert reason_failed("role : T", text, stderr) == reason
 
 
+@pytest.mark.parametrize(
+    ("text", "stderr", "remedy"),
+    [
+        (
+            "The module interpreter '/usr/bin/python3' was not found.",
+            "",
+            "sudo apt-get install python3",
+        ),
+        (
+            (
+                "Module failed: ansible-core requires a minimum of Python version 3.9."
+                " Current version: 3.7.3"
+            ),
+            "",
+            "upgrade to Debian 12 or newer",
+        ),
+        (
+            "Module result deserialization failed: No start of json char found",
+            "/bin/sh: 1: sudo: not found",
+            "install sudo there",
+        ),
+        (
+            "Module result deserialization failed: No start of json char found",
+            "guest is not in the sudoers file.",
+            "give this user sudo",
+        ),
+    ],
+)
+def test_what_ansible_stumbles_over_itself_has_a_remedy(
+    text: str, stderr: str, remedy: str
+) -> None:
+    reason = reason_failed("role : T", text, stderr)
+
+    assert remedy in reason
+    assert "deserialization" not in reason
+
+
 def test_a_long_text_is_cut_and_keeps_its_remedy() -> None:
     reason = reason_failed("T", "x" * 1000 + " No space left on device")
 
