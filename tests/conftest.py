@@ -125,6 +125,17 @@ def agent(agent_factory: AgentFactory) -> Agent:
     return agent_factory()
 
 
+@pytest.fixture(scope="module")
+def shared_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    """One real agent for all tests of a module, which do not get in each other's way."""
+    home = tmp_path_factory.mktemp("agent")
+    file = home / "settings.toml"
+    file.write_text(_base_settings())
+    agent = _start_agent(home / "data", file, home / "agent.log", ())
+    yield agent
+    agent.stop()
+
+
 def _base_settings() -> str:
     level = "namespaces" if _bubblewrap_works() else "rlimits"
     return f'[sandbox]\nminimum_level = "{level}"\n'
@@ -337,9 +348,10 @@ NEEDS = {
 ASKED_FOR = {
     "hosts": "make hosts (as root on Debian; takes minutes)",
     "engines": "make engines (as root on Debian; takes a minute)",
+    "kernel": "make kernel (as root on Debian; takes minutes)",
 }
 # A reason to skip that tells what to do about it.
-MENDABLE = re.compile(r"apt-get|make (hosts|engines)")
+MENDABLE = re.compile(r"apt-get|make (hosts|engines|kernel)")
 
 
 def pytest_collection_modifyitems(

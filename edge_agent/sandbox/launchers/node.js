@@ -110,7 +110,9 @@ function untar (archive) {
   try {
     require('child_process').execFileSync('tar', flags, options)
   } catch (error) {
-    throw new Refused(`There was an error uncompressing the action archive. ${error.message}`)
+    const large = error.signal === 'SIGXFSZ' && 'A file in it is too large.'
+    const why = large || error.message
+    throw new Refused(`There was an error uncompressing the action archive. ${why}`)
   }
 }
 
