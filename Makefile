@@ -12,7 +12,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 # command:packages that the whole suite wants
 SYSTEM := bwrap:bubblewrap mosquitto:mosquitto node:nodejs npm:npm cc:gcc,libc6-dev chromium:chromium
 
-.PHONY: demo test lint bench faults engines hosts clean help system-packages
+.PHONY: demo test lint bench faults engines kernel hosts clean help system-packages
 .DEFAULT_GOAL := help
 
 demo: $(RUN_STAMP) ## three agents here: sensor readings to results, and pi (KEEP=1 leaves it running)
@@ -38,6 +38,10 @@ faults: $(DEV_STAMP) system-packages ## 10,000 messages while node, broker and d
 engines: SYSTEM := dockerd:docker.io podman:podman runc:runc bwrap:bubblewrap
 engines: $(DEV_STAMP) system-packages ## the container driver with real Docker and Podman (root on Debian)
 	$(BIN)/python -m pytest -m engines tests/edge_agent/sandbox $(ARGS)
+
+kernel: SYSTEM := qemu-system-x86_64:qemu-system-x86 busybox:busybox-static cpio:cpio bwrap:bubblewrap
+kernel: $(DEV_STAMP) system-packages ## control groups of version 2 in a virtual machine (root on Debian)
+	$(BIN)/python -m pytest -m kernel tests/kernel $(ARGS)
 
 hosts: SYSTEM := debootstrap:debootstrap systemd-nspawn:systemd-container \
   ssh-keygen:openssh-client ip:iproute2 bwrap:bubblewrap
