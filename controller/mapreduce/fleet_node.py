@@ -186,5 +186,5 @@ def _vitals(load: object) -> Vitals:
     return Vitals(
         slots if isinstance(slots, int) and slots > 0 else UNTOLD_SLOTS,
         float(cpu_s) if isinstance(cpu_s, int | float) else None,
-        cores if isinstance(cores, int) and cores > 0 else 1,
+        cores if isinstance(cores, int) and cores > 0 else None,
     )

@@ -51,7 +51,7 @@ class Vitals:
 
     slots: int
     cpu_s: float | None = None
-    cores: int = 1
+    cores: int | None = None
 
 
 Outcome = Done | Refused | Lost | Failed

@@ -6,11 +6,11 @@ awaits or looks at a clock, so a run can be simulated.
 
 - *Chunk.* A piece of the run: one unit, or where the job allows it as many as the speed
   of the node and the rest of the run suggest (`pace`). Once cut, it stays as it is.
-- *Window.* A node holds as many chunks as it has slots, and a few more, so that none of
-  its slots waits for us: as many as it finishes in `AHEAD_S`. At the end of the run,
-  when a chunk queued at a busy node could run elsewhere, there are none ahead. A node
-  that refuses (429, 503) gets a pause and a smaller window, which grows by one for each
-  window of chunks it completes.
+- *Window.* A node holds as many chunks as it is worth giving at once (`width`), and a
+  few more, so that none of its slots waits for us: as many as it finishes in `AHEAD_S`.
+  At the end of the run, when a chunk queued at a busy node could run elsewhere, there
+  are none ahead. A node that refuses (429, 503) gets a pause and a smaller window,
+  which grows by one for each window of chunks it completes.
 - *End.* A slow node leaves the last chunks to faster ones that will be done sooner.
 - *Retry.* A refused or lost chunk goes first, to a node where it has not failed as long
   as there is one. Lost `LOSSES` times, it ends the run; refusals cost it nothing.
@@ -29,6 +29,7 @@ from statistics import median
 
 from controller.mapreduce.pace import Pace, Paces, horizon
 from controller.mapreduce.pieces import Piece, Pieces
+from controller.mapreduce.width import Width
 
 #: The time we may need to hand a node its next chunk.
 AHEAD_S = 0.05
@@ -74,6 +75,7 @@ class Place:
     """What the policy knows of a node that takes part."""
 
     pace: Pace
+    width: Width
     attempts: dict[int, Assignment] = field(default_factory=dict)
     #: Seconds a chunk takes here, smoothed; None until one has ended.
     chunk_s: float | None = None
@@ -159,9 +161,10 @@ class Schedule:
 
     # --- nodes come and go ------------------------------------------------------
 
-    def join(self, node: str, *, slots: int) -> None:
+    def join(self, node: str, *, slots: int, cores: int | None = None) -> None:
         self.leave(node)
-        place = Place(Pace(max(1, slots)))
+        width = Width(max(1, slots), cores)
+        place = Place(Pace(width.now), width)
         self._places[node] = place
         self._paces.add(place.pace)
 
@@ -308,10 +311,17 @@ class Schedule:
         if place is not None:
             old_s = seconds if place.chunk_s is None else place.chunk_s
             place.chunk_s = 0.8 * old_s + 0.2 * seconds
-            self._paces.learn(place.pace, attempt.count, seconds)
+            self._learn(place, attempt.count, seconds)
             place.ceiling += 1 / place.ceiling
             place.refusals = 0
         return first
+
+    def _learn(self, place: Place, count: int, seconds: float) -> None:
+        self._paces.learn(place.pace, count, seconds)
+        if place.width.learn(count, seconds):
+            self._paces.add(place.pace, -1)
+            place.pace.slots = place.width.now
+            self._paces.add(place.pace)
 
     def dropped(self, attempt: Assignment) -> None:
         """Nobody wants the chunk any more: it counts as done."""

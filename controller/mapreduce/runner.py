@@ -218,7 +218,7 @@ class Runner:
         if tally.joined_at is None:
             tally.joined_at = tally.last_at = self.seconds
         tally.look(vitals, self.seconds)
-        self.schedule.join(node.name, slots=tally.slots)
+        self.schedule.join(node.name, slots=vitals.slots, cores=vitals.cores)
         return True
 
     async def _work(self, node: Node) -> None:

@@ -53,7 +53,7 @@ class Tally:
 
     def look(self, vitals: Vitals, at: float) -> None:
         """Note how busy its cores were since the last look."""
-        if vitals.cpu_s is None:
+        if vitals.cpu_s is None or vitals.cores is None:
             return
         before, self._cpu_before = self._cpu_before, (at, vitals.cpu_s)
         if before is not None and at > before[0]:
