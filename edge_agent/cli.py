@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from edge_agent import __version__
 from edge_agent.allocator import set_up_allocator
@@ -26,6 +27,7 @@ from edge_agent.settings import Settings, load_settings
 from edge_agent.store.restore import restore
 from edge_agent.systemd import Manager
 from edge_agent.telemetry.log import set_up_logging
+from edge_agent.telemetry.traps import Traps
 
 LEVELS = ("rlimits", "namespaces", "full")
 #: What a burst makes lives until it is on disk: Python's own 700 look at it in vain, a
@@ -142,7 +144,11 @@ def _doctor(options: argparse.Namespace) -> int:
     level = settings.sandbox.minimum_level
     enough = LEVELS.index(found.level) >= LEVELS.index(level)
     engine = asyncio.run(describe_engine(settings.container.socket))
-    findings = [{"text": one.text, "mend": one.mend} for one in found.findings]
+    findings: list[dict[str, Any]] = [
+        {"text": one.text, "mend": one.mend} for one in found.findings
+    ]
+    folder = Path.cwd() / settings.data_dir
+    findings += Traps(folder, pins=settings.gpio.pin_factory).read()
     if options.json:
         report = {"level": found.level, "enough": enough, "gives": found.gives}
         report["engine"] = engine
@@ -151,7 +157,7 @@ def _doctor(options: argparse.Namespace) -> int:
         sys.stdout.write(f"isolation: {found.level} (at least {level} is asked for)\n")
         for name, text in found.gives.items():
             sys.stdout.write(f"  {name}: {text}\n")
-        for one in found.findings:
-            sys.stdout.write(f"- {one}\n")
+        for one in findings:
+            sys.stdout.write(f"- {one['text']}; to mend it: {one['mend']}\n")
         sys.stdout.write(f"container engine: {engine}\n")
     return EXIT_DONE if enough else EXIT_FAILED

@@ -49,7 +49,7 @@ class Sensors:
         """JSON-ready. A few files, none of them on a disk."""
         return {
             "cpu_temperature_c": self._temperature(),
-            "throttling": self._throttling(),
+            "throttling": self.throttling(),
             "load": [round(one, 2) for one in os.getloadavg()],
             "cpus": os.cpu_count(),
             "memory": self._memory(),
@@ -64,7 +64,7 @@ class Sensors:
         known = [one for one in (*of_cpu, *found.values()) if one is not None]
         return round(known[0] / MILLI, 1) if known else None
 
-    def _throttling(self) -> dict[str, Any] | None:
+    def throttling(self) -> dict[str, Any] | None:
         text = _text(self._sys / _FIRMWARE)
         if text is None:
             return None

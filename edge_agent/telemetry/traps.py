@@ -126,7 +126,7 @@ class Traps:
             yield Trap("worn-card", worn, "copy the card to a new one soon")
 
     def _disk(self) -> Iterator[Trap]:
-        disk = os.statvfs(self._folder)
+        disk = os.statvfs(self._place())
         free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
         if free < DISK_LEAST_BYTES or free < DISK_SHARE * total:
             yield Trap(
@@ -139,7 +139,7 @@ class Traps:
             yield Trap("inodes", "the disk has room for no more files", "remove some")
 
     def _power(self) -> Iterator[Trap]:
-        told = self._sensors.read()["throttling"] or {"now": {}, "since_start": {}}
+        told = self._sensors.throttling() or {"now": {}, "since_start": {}}
         now = [_words(name) for name, on in told["now"].items() if on]
         ever = [_words(name) for name, on in told["since_start"].items() if on]
         mend = "a power supply and cable that give 5.1 V at 3 A (5 A for a Pi 5)"
@@ -163,10 +163,15 @@ class Traps:
                 serious=False,
             )
 
+    def _place(self) -> Path:
+        """The folder, or what of it there is before the agent's first start."""
+        parts = (self._folder, *self._folder.parents)
+        return next((part for part in parts if part.exists()), self._root)
+
     def _on_card(self) -> bool:
         """Whether the data is on an SD card: its device is called mmcblk..."""
         try:
-            device = self._folder.stat().st_dev
+            device = self._place().stat().st_dev
         except OSError:
             return False
         name = f"sys/dev/block/{os.major(device)}:{os.minor(device)}"
