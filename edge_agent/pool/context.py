@@ -81,5 +81,6 @@ def init_request(
         main=executed.main or MAIN,
         code=code,
         binary=bool(executed.binary),
+        concurrency=job.action.limits.concurrency,
         env={**job.environment, "__OW_API_HOST": api_host, **env},
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import msgspec
 
 from edge_agent.pool.lifecycle import State
 from edge_agent.pool.policy import Request
 from edge_agent.pool.proxy import Proxy
+from edge_agent.pool.queue import Queue
+from edge_agent.pool.sandboxes import Sandboxes
 
 #: What upstream calls sandboxes in these states; the others are on their way.
 GROUPS = {
@@ -17,6 +20,20 @@ GROUPS = {
     "prewarm": (State.PREWARMED,),
     "idles": (State.READY,),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolView:
+    """What the pool holds now; `states` counts sandboxes, `active` jobs in them."""
+
+    states: Mapping[State, int]
+    slots: int
+    active: int
+    memory_mb: int
+    used_mb: int
+    queued: int
+    queued_blocking: int
+    queued_bytes: int
 
 
 class PrewarmCounts(msgspec.Struct):
@@ -45,6 +62,8 @@ def figures_of(
     sizes: Counter[State] = Counter()
     in_flight_mb = 0
     for proxy in sandboxes:
+        if proxy.is_seat:
+            continue
         counts[proxy.state] += 1
         sizes[proxy.state] += proxy.spec.memory_mb
         if proxy.waiting is not None:
@@ -58,4 +77,17 @@ def figures_of(
         containers=containers,
         prewarm=prewarm,
         in_flight_mb=in_flight_mb + sum(queued),
+    )
+
+
+def view_of(sandboxes: Sandboxes, queue: Queue, slots: int, active: int) -> PoolView:
+    return PoolView(
+        states=sandboxes.counts(),
+        slots=slots,
+        active=active,
+        memory_mb=sandboxes.memory_mb,
+        used_mb=sandboxes.used_mb,
+        queued=queue.jobs,
+        queued_blocking=queue.blocking.jobs,
+        queued_bytes=queue.bytes,
     )

@@ -13,12 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 from edge_agent.model.activations import Response, StartKind, Status, failure
 from edge_agent.pool import policy
 from edge_agent.pool.figures import PrewarmCounts
 from edge_agent.pool.lifecycle import Event, State
+from edge_agent.pool.party import Party
 from edge_agent.pool.proxy import Owner, Proxy
 from edge_agent.pool.queue import Waiting
 from edge_agent.pool.refusal import NO_RESOURCES, CodeOf, fetch
@@ -45,6 +47,8 @@ class Jobs(Owner, Protocol):
     """The pool, as the keeper sees it."""
 
     def job_failed(self, waiting: Waiting, response: Response) -> None: ...
+
+    def jobs_back(self, boarded: list[Waiting]) -> None: ...
 
     def job_back(self, waiting: Waiting) -> None: ...
 
@@ -79,13 +83,66 @@ class Keeper:
         proxy.bind(waiting, StartKind.COLD)
         if self._prewarm and kind in self._wanted():
             self.prewarm_counts.cold[kind, waiting.memory_mb] += 1
+        self._convene(proxy, waiting)
         self._start(proxy, name=f"pool.create {waiting.job.activation_id}")
 
     def use_prewarmed(self, proxy: Proxy, waiting: Waiting) -> None:
         self._sandboxes.use_prewarmed(proxy)
         proxy.bind(waiting, StartKind.PREWARMED)
+        self._convene(proxy, waiting)
         name = f"pool.init {waiting.job.activation_id}"
         self._tasks.spawn(self._init(proxy, waiting), name=name)
+
+    # -- sandboxes for several jobs at once (party.py) ------------------------------
+
+    def _convene(self, proxy: Proxy, waiting: Waiting) -> None:
+        if waiting.concurrency > 1:
+            party = Party(proxy, waiting.concurrency)
+            self._sandboxes.expect(party, waiting.revision)
+
+    def board(self, host: Proxy, waiting: Waiting) -> None:
+        if host.party is not None:
+            host.party.boarded.append(waiting)
+
+    def boarded(self) -> list[Waiting]:
+        parties = [proxy.party for proxy in self._sandboxes if proxy.party]
+        return [waiting for party in parties for waiting in party.boarded]
+
+    def seat(self, host: Proxy, *, concurrent: bool) -> list[Waiting]:
+        """It is initialized: make its seats, and tell who waits for them."""
+        party = host.party
+        if party is None:
+            return []
+        boarded = self._disembark(party)
+        if not concurrent or host.retired:
+            host.party = None
+            return boarded
+        for seat in party.add_seats():
+            self._sandboxes.seat(seat)
+            seat.sandbox.exited.add_done_callback(partial(self._seat_exited, seat))
+        return boarded
+
+    def _disembark(self, party: Party) -> list[Waiting]:
+        self._sandboxes.expect_no_more(party)
+        return party.leave()
+
+    def _seat_exited(self, seat: Proxy, _: asyncio.Future[None]) -> None:
+        self._exited(seat)
+
+    def _dissolve(self, party: Party, proxy: Proxy, event: Event) -> None:
+        """`proxy` leaves for good, and all seats with it: busy ones at their end."""
+        self._jobs.jobs_back(self._disembark(party))
+        party.stop()
+        for seat in party.seats:
+            if seat is proxy or seat.state is State.READY:
+                self._sandboxes.leave(seat, event if seat is proxy else Event.REMOVE)
+                self._sandboxes.gone(seat)
+        host = party.host
+        if host is proxy or host.state is State.READY:
+            self._remove(host, event if host is proxy else Event.REMOVE)
+        party.note_quiet()
+
+    # -- ahead, and away -------------------------------------------------------------
 
     def prewarm(self) -> None:
         """Start what is missing of the prewarmed, as far as memory goes."""
@@ -113,6 +170,12 @@ class Keeper:
                 self.remove(proxy, Event.REMOVE)
 
     def remove(self, proxy: Proxy, event: Event) -> None:
+        if proxy.party is not None:
+            self._dissolve(proxy.party, proxy, event)
+        else:
+            self._remove(proxy, event)
+
+    def _remove(self, proxy: Proxy, event: Event) -> None:
         if proxy.state is State.PREWARMED:
             spec = proxy.spec
             self.prewarm_counts.unused[spec.kind, spec.memory_mb] += 1
@@ -134,6 +197,8 @@ class Keeper:
 
     def _let_go_of_all(self) -> None:
         for proxy in self._sandboxes:
+            if proxy.party is not None:
+                proxy.party.quiet.set()
             if proxy.state not in (State.STARTING, State.REMOVING):
                 self._sandboxes.leave(proxy, Event.FAIL)
 
@@ -174,6 +239,8 @@ class Keeper:
     def _not_created(self, proxy: Proxy, response: Response = NO_RESOURCES) -> None:
         self._sandboxes.leave(proxy, Event.FAIL)
         self._sandboxes.gone(proxy)
+        if proxy.party is not None:
+            self._jobs.jobs_back(self._disembark(proxy.party))
         waiting = proxy.unbind()
         if waiting is None:
             self._pause_prewarming()
@@ -223,6 +290,8 @@ class Keeper:
         self._prewarm_after_ns = self._jobs.clock() + PREWARM_PAUSE_NS
 
     async def _destroy(self, proxy: Proxy) -> None:
+        if proxy.party is not None:
+            await proxy.party.quiet.wait()
         try:
             async with asyncio.timeout(DESTROY_TIMEOUT_S):
                 await proxy.sandbox.destroy()

@@ -25,6 +25,8 @@ raises and changes nothing.
   ready. One that starts, initializes or runs leaves by `fail` alone. Therefore no job
   loses its sandbox to an eviction, and OpenWhisk's `rescheduleJob` is not needed.
 - One activation at a time: there is no running -> running, hence no counter of runs.
+  A sandbox that serves several has seats, each with a life of its own that begins with
+  `sit` in ready (party.py).
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class State(StrEnum):
 
 class Event(StrEnum):
     START = "start"
+    SIT = "sit"
     STARTED = "started"
     INIT = "init"
     RUN = "run"
@@ -58,7 +61,7 @@ class Event(StrEnum):
 
 TRANSITIONS: Mapping[State, Mapping[Event, State]] = MappingProxyType(
     {
-        State.NEW: {Event.START: State.STARTING},
+        State.NEW: {Event.START: State.STARTING, Event.SIT: State.READY},
         State.STARTING: {Event.STARTED: State.PREWARMED, Event.FAIL: State.REMOVING},
         State.PREWARMED: {
             Event.INIT: State.INITIALIZING,

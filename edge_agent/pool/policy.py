@@ -73,13 +73,17 @@ class Request(Protocol):
     @property
     def network(self) -> str: ...
 
+    @property
+    def concurrency(self) -> int: ...
+
 
 class View(Protocol[H_co]):
     """What the policy may know of the pool; a handle stands for one sandbox.
 
     `used_mb` is declared by all that are not gone, `freeing_mb` by those of them that
     are being removed. `idle` and `prewarmed` are handles and their memory, those of
-    `idle` oldest use first. `concrete` resolves a kind, None when nothing serves it.
+    `idle` oldest use first. `coming_for` is one that is being made for this revision
+    and has seats left. `concrete` resolves a kind, None when nothing serves it.
     """
 
     @property
@@ -97,6 +101,8 @@ class View(Protocol[H_co]):
 
     def prewarmed_for(self, kind: str, memory_mb: int) -> H_co | None: ...
 
+    def coming_for(self, revision: Revision) -> H_co | None: ...
+
     def idle(self) -> Iterable[tuple[H_co, int]]: ...
 
     def prewarmed(self) -> Iterable[tuple[H_co, int]]: ...
@@ -107,6 +113,12 @@ class Reuse(msgspec.Struct, Generic[H], frozen=True):
 
 
 class UsePrewarmed(msgspec.Struct, Generic[H], frozen=True):
+    sandbox: H
+
+
+class Board(msgspec.Struct, Generic[H], frozen=True):
+    """Wait with others for this one, which is being made for them all."""
+
     sandbox: H
 
 
@@ -134,7 +146,7 @@ class Refuse(msgspec.Struct, frozen=True):
     text: str
 
 
-Decision = Reuse[H] | UsePrewarmed[H] | Create | Evict[H] | Wait | Refuse
+Decision = Reuse[H] | Board[H] | UsePrewarmed[H] | Create | Evict[H] | Wait | Refuse
 
 
 def place(request: Request, view: View[H], *, extra_mb: int = 0) -> Decision[H]:
@@ -146,6 +158,10 @@ def place(request: Request, view: View[H], *, extra_mb: int = 0) -> Decision[H]:
 
 
 def _place_cold(request: Request, view: View[H], extra_mb: int) -> Decision[H]:
+    if request.concurrency > 1:
+        coming = view.coming_for(request.revision)
+        if coming is not None:
+            return Board(coming)
     need_mb = request.memory_mb
     if need_mb > view.memory_mb:
         return Refuse(
@@ -244,13 +260,8 @@ def overtaking_costs(
 def expired(
     idle: Iterable[tuple[H, int]], *, now_ns: int, idle_ns: int
 ) -> tuple[H, ...]:
-    """Those of `idle` (handle and last use, oldest first) not used for `idle_ns`."""
-    found: list[H] = []
-    for handle, used_ns in idle:
-        if now_ns - used_ns < idle_ns:
-            break
-        found.append(handle)
-    return tuple(found)
+    """Those of `idle` (handle and last use) not used for `idle_ns`."""
+    return tuple(h for h, used_ns in idle if now_ns - used_ns >= idle_ns)
 
 
 def to_prewarm(

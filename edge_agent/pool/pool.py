@@ -22,8 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 from edge_agent.model.activations import Response
@@ -31,10 +30,11 @@ from edge_agent.model.errors import Unavailable
 from edge_agent.model.jobs import Finished, Job
 from edge_agent.model.soon import Soon
 from edge_agent.pool import policy
-from edge_agent.pool.figures import PoolFigures, figures_of
+from edge_agent.pool.figures import PoolFigures, PoolView, figures_of, view_of
 from edge_agent.pool.keeper import Keeper
-from edge_agent.pool.lifecycle import Event, State
+from edge_agent.pool.lifecycle import Event
 from edge_agent.pool.policy import (
+    Board,
     Create,
     Decision,
     Evict,
@@ -57,20 +57,6 @@ log = logging.getLogger(__name__)
 #: Idle sandboxes are looked through this often at most and at least.
 UPKEEP_LEAST_S, UPKEEP_MOST_S = 0.05, 10.0
 NS_PER_S = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolView:
-    """What the pool holds now; `states` counts sandboxes, `active` jobs in them."""
-
-    states: Mapping[State, int]
-    slots: int
-    active: int
-    memory_mb: int
-    used_mb: int
-    queued: int
-    queued_blocking: int
-    queued_bytes: int
 
 
 def _wall_ms() -> int:
@@ -118,6 +104,7 @@ class Pool:
             prewarm=settings.prewarm,
         )
         self._active = 0
+        self._seated = 0
         self._open = False
         self._quiet = asyncio.Event()
         self._new_future: Callable[[], asyncio.Future[Finished]]
@@ -181,8 +168,12 @@ class Pool:
         return max(1, self._sandboxes.memory_mb // policy.STANDARD_MB)
 
     def free_slots(self) -> int:
-        """How many more jobs could be running now, those in the queue counted."""
-        return max(0, self.slots - self._active - self._queue.jobs)
+        """How many more jobs could be running now, those in the queue counted.
+
+        A job in a further seat of a sandbox takes no slot.
+        """
+        taken = self._active - self._seated
+        return max(0, self.slots - taken - self._queue.jobs)
 
     def in_flight(self) -> list[tuple[str, str]]:
         """Activation id and action of what runs in a sandbox now."""
@@ -190,17 +181,7 @@ class Pool:
         return [(job.activation_id, str(job.action.full_name)) for job in jobs]
 
     def view(self) -> PoolView:
-        sandboxes, queue = self._sandboxes, self._queue
-        return PoolView(
-            states=sandboxes.counts(),
-            slots=self.slots,
-            active=self._active,
-            memory_mb=sandboxes.memory_mb,
-            used_mb=sandboxes.used_mb,
-            queued=queue.jobs,
-            queued_blocking=queue.blocking.jobs,
-            queued_bytes=queue.bytes,
-        )
+        return view_of(self._sandboxes, self._queue, self.slots, self._active)
 
     def figures(self) -> PoolFigures:
         return figures_of(self._sandboxes, self._queue, self._keeper.prewarm_counts)
@@ -240,6 +221,9 @@ class Pool:
         match decision:
             case Reuse(sandbox=proxy):
                 self._reuse(proxy, waiting)
+            case Board(sandbox=host):
+                self._active += 1
+                self._keeper.board(host, waiting)
             case UsePrewarmed(sandbox=proxy):
                 self._active += 1
                 self._keeper.use_prewarmed(proxy, waiting)
@@ -263,6 +247,8 @@ class Pool:
 
     def _reuse(self, proxy: Proxy, waiting: Waiting) -> None:
         self._active += 1
+        if proxy.party is not None:
+            self._seated += proxy.is_seat
         self._sandboxes.use_idle(proxy)
         proxy.run(waiting)
 
@@ -296,6 +282,8 @@ class Pool:
         """A job has been run; after some ends the sandbox is as good as before (D8)."""
         waiting = proxy.unbind()
         self._active -= 1
+        if proxy.party is not None:
+            self._seated -= proxy.is_seat
         if keep:
             self._sandboxes.rest(proxy)
         else:
@@ -312,6 +300,17 @@ class Pool:
         # Last: whoever is told may submit the next job at once.
         if waiting is not None and not waiting.future.done():
             waiting.future.set_result(finished)
+
+    def initialized(self, proxy: Proxy, *, concurrent: bool) -> None:
+        """Who has boarded gets a seat, where there are any now."""
+        self.jobs_back(self._keeper.seat(proxy, concurrent=concurrent))
+        self._serve_queue()
+
+    def jobs_back(self, boarded: list[Waiting]) -> None:
+        """They wait for a sandbox again, before all others."""
+        self._active -= len(boarded)
+        for waiting in reversed(boarded):
+            self._queue.put_back(waiting)
 
     def job_failed(self, waiting: Waiting, response: Response) -> None:
         """A job that was bound to a sandbox could not be run."""
@@ -386,6 +385,7 @@ class Pool:
     def _let_go(self) -> None:
         _cancel(self._queue.clear())
         _cancel([proxy.waiting for proxy in self._sandboxes if proxy.waiting])
+        _cancel(self._keeper.boarded())
 
 
 def _cancel(waiting: list[Waiting]) -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edge_agent.model.activations import (
+    Answer,
     Cause,
     Gone,
     Response,
@@ -27,7 +28,10 @@ from edge_agent.pool.context import Terms, init_request, run_context, terms_of
 from edge_agent.pool.lifecycle import Event, State, advance
 from edge_agent.pool.policy import Revision
 from edge_agent.pool.queue import Waiting
-from edge_agent.sandbox.base import Ran, RunRequest, Sandbox, SandboxSpec
+from edge_agent.sandbox.base import AGREED, Ran, RunRequest, Sandbox, SandboxSpec
+
+if TYPE_CHECKING:
+    from edge_agent.pool.party import Party
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,10 @@ class Owner(Protocol):
     def clock(self) -> int: ...
 
     def wall_ms(self) -> int: ...
+
+    def initialized(self, proxy: Proxy, *, concurrent: bool) -> None:
+        """Asked only where several runs at once are wanted."""
+        ...
 
     def job_done(
         self, proxy: Proxy, finished: Finished, *, keep: bool, unread: bool
@@ -70,6 +78,7 @@ class Proxy:
         "_terms",
         "_wait_ms",
         "last_run_ms",
+        "party",
         "retired",
         "revision",
         "sandbox",
@@ -99,6 +108,7 @@ class Proxy:
         self.used_ns = 0
         self.last_run_ms = 0
         self.retired = False
+        self.party: Party | None = None
         self._owner = owner
         self._init = None
         self._init_ms = None
@@ -109,6 +119,20 @@ class Proxy:
     @property
     def alive(self) -> bool:
         return not self.sandbox.exited.done()
+
+    @property
+    def is_seat(self) -> bool:
+        """In a sandbox that is another proxy's."""
+        return self.party is not None and self.party.host is not self
+
+    def seat_beside(self, spec: SandboxSpec) -> Proxy:
+        """One that shares the sandbox and what it knows."""
+        seat = Proxy(spec, self._owner)
+        seat.sandbox = self.sandbox
+        seat.revision = self.revision
+        seat._terms = self._terms
+        seat.used_ns = self.used_ns
+        return seat
 
     def advance(self, event: Event) -> None:
         self.state = advance(self.state, event)
@@ -178,6 +202,8 @@ class Proxy:
         )
         if failed is None:
             self._run(self._owner.wall_ms())
+            if self.party is not None:
+                self._owner.initialized(self, concurrent=_agrees(ran.said))
         else:
             self._end(failed, ran, run_ms=0)
 
@@ -230,6 +256,10 @@ class Proxy:
         if isinstance(said, Gone) and said.cause in _LIMITS:
             return _LIMITS[said.cause]
         return self.sandbox.exceeded()
+
+
+def _agrees(said: Said) -> bool:
+    return isinstance(said, Answer) and AGREED in bytes(said.body)
 
 
 def _timed_out(said: Said) -> bool:

@@ -46,6 +46,10 @@ class Waiting(msgspec.Struct, eq=False):
         return self.job.action.limits.memory
 
     @property
+    def concurrency(self) -> int:
+        return self.job.action.limits.concurrency
+
+    @property
     def network(self) -> str:
         return network_of(self.job.action)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from edge_agent.pool.idle import Idle
 from edge_agent.pool.lifecycle import Event, State
+from edge_agent.pool.party import Party
 from edge_agent.pool.policy import Revision
 from edge_agent.pool.proxy import Proxy
 from edge_agent.sandbox.base import Sandbox
@@ -29,6 +30,7 @@ class Sandboxes:
         self._all: dict[Proxy, None] = {}
         self._idle = Idle()
         self._prewarmed: dict[Proxy, None] = {}
+        self._coming: dict[Revision, Party] = {}
 
     def __len__(self) -> int:
         return len(self._all)
@@ -46,14 +48,26 @@ class Sandboxes:
                 return proxy
         return None
 
+    def coming_for(self, revision: Revision) -> Proxy | None:
+        party = self._coming.get(revision)
+        return party.host if party is not None and party.has_room else None
+
     def idle(self) -> Iterator[tuple[Proxy, int]]:
-        return ((proxy, proxy.spec.memory_mb) for proxy in self._idle)
+        return ((proxy, proxy.spec.memory_mb) for proxy in self._removable())
+
+    def _removable(self) -> Iterator[Proxy]:
+        """Of a party the host stands for all, when all of them are idle."""
+        for proxy in self._idle:
+            party = proxy.party
+            if party is None or (party.host is proxy and party.idle):
+                yield proxy
 
     def prewarmed(self) -> Iterator[tuple[Proxy, int]]:
         return ((proxy, proxy.spec.memory_mb) for proxy in self._prewarmed)
 
     def idle_since(self) -> Iterator[tuple[Proxy, int]]:
-        return ((proxy, proxy.used_ns) for proxy in self._idle)
+        for proxy in self._removable():
+            yield proxy, proxy.party.used_ns if proxy.party else proxy.used_ns
 
     def idle_revisions(self) -> list[Revision]:
         return self._idle.revisions
@@ -65,7 +79,7 @@ class Sandboxes:
         return Counter(proxy.spec.kind for proxy in found)
 
     def counts(self) -> Counter[State]:
-        return Counter(proxy.state for proxy in self._all)
+        return Counter(proxy.state for proxy in self._all if not proxy.is_seat)
 
     def start(self, proxy: Proxy) -> None:
         proxy.advance(Event.START)
@@ -88,6 +102,20 @@ class Sandboxes:
     def rest(self, proxy: Proxy) -> None:
         """A run has ended well: it is idle."""
         proxy.advance(Event.DONE)
+        self._idle.add(proxy)
+
+    def expect(self, party: Party, revision: Revision) -> None:
+        """It is being made: others may board it."""
+        self._coming[revision] = party
+
+    def expect_no_more(self, party: Party) -> None:
+        for revision, coming in list(self._coming.items()):
+            if coming is party:
+                del self._coming[revision]
+
+    def seat(self, proxy: Proxy) -> None:
+        """A further place in a sandbox; it stands idle."""
+        self._all[proxy] = None
         self._idle.add(proxy)
 
     def leave(self, proxy: Proxy, event: Event) -> None:

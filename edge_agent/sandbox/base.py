@@ -50,6 +50,10 @@ class SandboxSpec:
     network: str = "auto"
 
 
+#: What a launcher has in its answer to the init when it can serve several runs at once.
+AGREED = b'"concurrent":true'
+
+
 @dataclass(frozen=True, slots=True)
 class InitRequest:
     """The `value` of /init (C1). `main` is never empty; `env` as C2 and C4.

@@ -20,6 +20,7 @@ from typing import Any
 from edge_agent.model.activations import Answer, Cause, Gone, Said
 from edge_agent.model.kinds import KindEntry
 from edge_agent.sandbox.base import (
+    AGREED,
     InitRequest,
     Ran,
     RunRequest,
@@ -69,7 +70,8 @@ class FakeSandbox:
         self.destroyed = False
         self._factory = factory
         self._ready = False
-        self._waiting: tuple[asyncio.Future[Ran], Ran] | None = None
+        self._places = 1
+        self._waiting: list[tuple[asyncio.Future[Ran], Ran]] = []
 
     def exceeded(self) -> str:
         return self.exceeds
@@ -80,7 +82,7 @@ class FakeSandbox:
 
     @property
     def busy(self) -> bool:
-        return self._waiting is not None
+        return bool(self._waiting)
 
     def init(
         self, request: InitRequest, *, timeout_s: float, logs_bytes: int
@@ -89,6 +91,8 @@ class FakeSandbox:
         _expect(not self._ready, "init is called once")
         ran = _play(self.said_to_init, request)
         self._ready = isinstance(ran.said, Answer) and ran.said.ok
+        if isinstance(ran.said, Answer) and AGREED in bytes(ran.said.body):
+            self._places = request.concurrency
         return self._answer(ran, hold=self.hold_inits)
 
     def run(
@@ -96,16 +100,15 @@ class FakeSandbox:
     ) -> asyncio.Future[Ran]:
         self._factory.note("run", self.id, request, timeout_s, logs_bytes)
         _expect(self._ready, "run needs an init that was ok")
-        _expect(not self.busy, "one run at a time")
+        _expect(len(self._waiting) < self._places, "so many runs at a time")
         ran = _play(self.said_to_run, request)
         return self._answer(ran, hold=self.hold_runs, after_s=self.run_s)
 
     def release(self, said: Said | Ran | None = None) -> None:
-        """Let the waiting init or run answer: by its script, or with `said`."""
-        if self._waiting is None:
+        """Let what waits longest answer: by its script, or with `said`."""
+        if not self._waiting:
             raise ContractBroken("nothing is waiting")
-        future, scripted = self._waiting
-        self._waiting = None
+        future, scripted = self._waiting.pop(0)
         ran = scripted if said is None else _play(said, None)
         if isinstance(ran.said, Gone) and not self.exited.done():
             self.exited.set_result(None)
@@ -117,7 +120,8 @@ class FakeSandbox:
     def die(self, cause: Cause = Cause.EXITED) -> None:
         """End as a crash would: a waiting call is Gone, `exited` completes."""
         if self.busy:
-            self.release(Gone(cause))
+            while self.busy:
+                self.release(Gone(cause))
         elif not self.exited.done():
             self.exited.set_result(None)
 
@@ -137,7 +141,7 @@ class FakeSandbox:
         if self.dead:
             future.set_result(Ran(Gone(Cause.EXITED)))
             return future
-        self._waiting = (future, ran)
+        self._waiting.append((future, ran))
         if after_s:
             self._factory.later(after_s, lambda: self._release_if(future))
         elif not hold:
@@ -145,7 +149,7 @@ class FakeSandbox:
         return future
 
     def _release_if(self, future: asyncio.Future[Ran]) -> None:
-        if self._waiting is not None and self._waiting[0] is future:
+        if self._waiting and self._waiting[0][0] is future:
             self.release()
 
 

@@ -27,8 +27,6 @@ from edge_agent.sandbox.base import Ran
 from edge_agent.sandbox.logs import STDERR, STDOUT, LogCollector
 
 READ_BYTES = 1 << 18
-#: What a launcher says in its answer to the init when it can do this.
-AGREED = b'"concurrent":true'
 _STREAMS = {b"o": STDOUT, b"e": STDERR}
 _OK = {b"+": True, b"-": False}
 _MOST_DIGITS = 20

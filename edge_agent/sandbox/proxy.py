@@ -20,11 +20,11 @@ from functools import partial
 from edge_agent.model.activations import Answer, Cause, Gone, Said
 from edge_agent.model.soon import Soon
 from edge_agent.sandbox.answers import AnswerReader, Misbehaviour
-from edge_agent.sandbox.base import InitRequest, Ran, RunRequest, SandboxSpec
+from edge_agent.sandbox.base import AGREED, InitRequest, Ran, RunRequest, SandboxSpec
 from edge_agent.sandbox.exceeding import Exceeding
 from edge_agent.sandbox.hold import Hold
 from edge_agent.sandbox.logs import LogCollector
-from edge_agent.sandbox.many import AGREED, Many
+from edge_agent.sandbox.many import Many
 from edge_agent.sandbox.pipes import encode, read_some, run_line, write_some
 from edge_agent.sandbox.spawn import (
     ANSWERS,

@@ -17,6 +17,7 @@ from edge_agent.pool.lifecycle import (
 )
 
 LEGAL = {
+    ("new", "sit"): "ready",
     ("new", "start"): "starting",
     ("starting", "started"): "prewarmed",
     ("starting", "fail"): "removing",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edge_agent.pool.policy import (
     BLOCKING_IN_A_ROW,
     OVERTAKE_MS,
+    Board,
     Create,
     Decision,
     Evict,
@@ -45,6 +46,7 @@ class Need:
     kind: str = "python:default"
     memory_mb: int = 256
     network: str = "auto"
+    concurrency: int = 1
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Shelf:
     busy_mb: int = 0
     freeing_mb: int = 0
     boxes: tuple[Box, ...] = ()
+    coming: Box | None = None
     kinds: dict[str, str] = field(default_factory=lambda: {"python:default": PYTHON})
 
     @property
@@ -76,6 +79,10 @@ class Shelf:
 
     def warm_for(self, revision: Revision) -> Box | None:
         return next((b for b in reversed(self.boxes) if b.revision == revision), None)
+
+    def coming_for(self, revision: Revision) -> Box | None:
+        fits = self.coming is not None and self.coming.revision == revision
+        return self.coming if fits else None
 
     def prewarmed_for(self, kind: str, memory_mb: int) -> Box | None:
         fits = (b for b, mb in self.prewarmed() if (b.kind, mb) == (kind, memory_mb))
@@ -113,6 +120,16 @@ def test_a_job_whose_network_is_narrowed_takes_no_prewarmed_one() -> None:
     shelf = Shelf(boxes=(Box("stem"),))
     assert place(Need(), shelf) == UsePrewarmed(Box("stem"))
     assert place(Need(network="none"), shelf) == Create(PYTHON)
+
+
+def test_d6_a_job_for_several_at_once_boards_what_is_made_for_it() -> None:
+    coming = warm("a", of="hello")
+    several = Need(concurrency=3)
+    assert place(several, Shelf(coming=coming)) == Board(coming)
+    assert place(Need(), Shelf(coming=coming)) == Create(PYTHON)
+    assert place(several, Shelf(coming=warm("b"))) == Create(PYTHON)
+    idle = warm("c", of="hello")
+    assert place(several, Shelf(boxes=(idle,), coming=coming)) == Reuse(idle)
 
 
 def test_a_warm_container_is_better_than_a_prewarmed_one() -> None:
