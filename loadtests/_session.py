@@ -25,7 +25,7 @@ from _slots import Slots
 from _target import Place, Target, TargetError, find_target
 from locust import events
 from locust.env import Environment
-from locust.runners import WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 __all__ = ["Session", "_options"]
 
@@ -43,6 +43,7 @@ def open_session(environment: Environment, **_: Any) -> None:
     environment.events.test_start.add_listener(session.on_start)
     environment.events.test_stop.add_listener(session.on_stop)
     environment.events.quitting.add_listener(session.on_quitting)
+    environment.events.quit.add_listener(session.on_quit)
     if environment.web_ui is None:
         session.open_or_exit()
     else:
@@ -72,6 +73,18 @@ class Session:
                 self._environment.runner.stop()
 
     def on_stop(self, **_: Any) -> None:
+        """Of a master that quits, workers still call: then it is `on_quit`'s."""
+        runner = self._environment.runner
+        if not isinstance(runner, MasterRunner) or not runner.user_count:
+            self._close()
+
+    def on_quit(self, **_: Any) -> None:
+        """The last workers have stopped and have sent what they counted."""
+        self._close()
+        if self._options().samples:
+            self._samples.write(Path(self._options().samples))
+
+    def _close(self) -> None:
         self._restore()
         host, self._host = self._host, None
         while host is not None and self._entities:
@@ -90,9 +103,7 @@ class Session:
                 _log.warning("the node keeps its number of slots: %s", error)
 
     def on_quitting(self, **_: Any) -> None:
-        """Write the samples; a run without a call must not look like a success."""
-        if self._options().samples:
-            self._samples.write(Path(self._options().samples))
+        """A run without a call must not look like a success."""
         environment = self._environment
         if environment.web_ui is None and not environment.stats.total.num_requests:
             _log.error("nothing was measured")
@@ -132,7 +143,7 @@ class Session:
                 self._slots = self._set_slots(self._host)
             self._deploy(self._host)
         except BaseException:
-            self.on_stop()
+            self._close()
             raise
         self._environment.host = target.url
         options = self._options()
