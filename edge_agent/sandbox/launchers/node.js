@@ -140,13 +140,21 @@ function inside (name) {
   return target
 }
 
+/* What a link leads to goes by where its folder really is, and not back over another
+ * link: `l/../x` is beside what `l` points to. So each link stays inside, and with it
+ * whatever is written through one. */
 function linkInside (from, target) {
-  if (within(path.resolve(path.dirname(from), target))) return target
+  const parts = target.split('/')
+  const down = parts.findIndex(part => !['', '.', '..'].includes(part))
+  const back = down >= 0 && parts.includes('..', down)
+  const folderOfLink = fs.realpathSync(path.dirname(from))
+  const meant = path.resolve(folderOfLink, target)
+  if (!back && within(meant, fs.realpathSync(folder))) return target
   throw new Refused(`The action archive has a link out of the action: ${target}`)
 }
 
-function within (target) {
-  return target === folder || target.startsWith(folder + path.sep)
+function within (target, top = folder) {
+  return target === top || target.startsWith(top + path.sep)
 }
 
 function * entries (zip) {
