@@ -30,6 +30,8 @@ Agents = Callable[..., Any]
 SLEEPER = (
     "import time\ndef main(a):\n    time.sleep(a['s'])\n    return {'n': a['n']}\n"
 )
+FIRST = "def main(a):\n    return a\n"
+LAST = "def main(a):\n    return dict(a, end=True)\n"
 SETTINGS = """
 [sandbox]
 minimum_level = "rlimits"
@@ -138,6 +140,51 @@ def test_kill_9_between_acceptance_and_execution_loses_nothing(
     assert sorted(r["activationId"] for r in records) == sorted(accepted)
     results = {r["activationId"]: r["response"]["result"]["n"] for r in records}
     assert results == accepted
+
+
+@pytest.mark.timeout(60)
+def test_kill_9_in_the_middle_of_a_sequence_loses_nothing_and_is_told(
+    agent_factory: Agents, connect: Callable[[Any], Api], tmp_path: Path
+) -> None:
+    """One that was accepted, one whose wait had expired, one fired: the same for all."""
+    data, settings = tmp_path / "data", SETTINGS.replace("512", "2048")
+    agent = agent_factory(settings=settings, data=data)
+    api = connect(agent)
+    put_sleeper(api)
+    for name, code in (("first", FIRST), ("last", LAST)):
+        api.put(f"actions/{name}", {"exec": {"kind": "python:default", "code": code}})
+    components = ["/_/first", "/_/sleeper", "/_/last"]
+    api.put("actions/chain", {"exec": {"kind": "sequence", "components": components}})
+    api.put("triggers/t", {})
+    api.put("rules/r", {"trigger": "/_/t", "action": "/_/chain"})
+    told = [
+        api.call("POST", path, {"s": 2, "n": 7})
+        for path in (
+            "actions/chain",
+            "actions/chain?blocking=true&timeout=100",
+            "triggers/t",
+        )
+    ]
+    assert [status for status, _ in told] == [202] * 3
+    until(lambda: _names(api).count("first") == 3, seconds=10)
+    assert "sleeper" not in _names(api)
+    agent.kill()
+
+    api = connect(agent_factory(settings=settings, data=data))
+    until(lambda: _names(api).count("chain") == 3, seconds=30)
+    by_id = {record["activationId"]: record for record in api.records()}
+    ended = [record for record in by_id.values() if record["name"] == "chain"]
+    assert {answer["activationId"] for _, answer in told} < by_id.keys()
+    for record in ended:
+        assert record["response"]["result"] == {"n": 7, "end": True}
+        ran = [by_id[one]["name"] for one in record["logs"]]
+        assert ran == ["first", "sleeper", "last"]
+        annotations = {a["key"]: a["value"] for a in record["annotations"]}
+        assert annotations["attempts"] == 2
+
+
+def _names(api: Api) -> list[str]:
+    return [record["name"] for record in api.records()]
 
 
 def _records_in(data: Path) -> int:
