@@ -31,6 +31,7 @@ def site(
 
 @pytest.fixture(scope="module")
 def deployed(site: Site) -> Outcome:
+    site.machine.ssh("sudo mkdir -p /etc/avahi/services")  # as if avahi were there
     return site.deploy(site.inventory())
 
 
@@ -54,6 +55,19 @@ def test_a_node_that_is_well_has_advice_at_most(site: Site, deployed: Outcome) -
     assert (code, ids(found, serious=True)) == (0, set()), found["problems"]
     assert found["answers"]
     assert found["report"]["isolation"]["level"] in {"namespaces", "full"}
+
+
+def test_where_avahi_is_the_node_is_announced_once(
+    site: Site, deployed: Outcome
+) -> None:
+    assert deployed.code == 0
+    announced = site.machine.ssh("cat /etc/avahi/services/edgewhisk.service")
+
+    again = site.deploy(site.inventory())
+
+    assert "<txt-record>name=cellar</txt-record>" in announced
+    assert "<port>443</port>" in announced
+    assert again.changed == {"cellar": 0}, again.talk
 
 
 def test_a_service_that_does_not_start_tells_its_last_words(
@@ -83,7 +97,7 @@ def test_a_port_that_another_program_holds_is_named(
 ) -> None:
     assert deployed.code == 0
     site.machine.ssh("sudo systemctl stop edge-agent.socket edge-agent.service")
-    listen = "import socket; s = socket.create_server(('', 443)); s.accept()"
+    listen = "import socket; s = socket.create_server(('', 443)); [s.accept() for _ in range(99)]"
     site.machine.ssh(f'sudo systemd-run --unit=thief python3 -c "{listen}"')
 
     _, found = looked(site)
@@ -99,6 +113,7 @@ def test_a_host_without_an_agent_and_one_that_is_off_are_told_apart(
     assert deployed.code == 0
     removed = site.play("remove", "-i", str(site.inventory()), "--yes")
     assert removed.code == 0, removed.talk
+    assert site.machine.ssh("ls /etc/avahi/services") == ""
 
     code, found = looked(site)
     _, off = looked(site, hosts={"cellar": {"ansible_host": "10.77.0.99"}})

@@ -9,6 +9,7 @@
 set -eu
 verb=$1 home=$2 config=$3
 units=/etc/systemd/system
+announced=/etc/avahi/services/edgewhisk.service
 
 is_same() { # STATE: does it equal what is there?
   [ -d "$home/$1" ] && [ "$(cat "$home/$1/release")" = "$(readlink "$home/current")" ] &&
@@ -26,6 +27,8 @@ look() {
   for file in "$config"/* $units/edge-agent.service $units/edge-agent.socket; do
     if [ -f "$file" ]; then echo "$(sha256sum < "$file" | cut -c1-64) $(stat -c '0%a %n' "$file")"; fi
   done
+  # Where avahi is: what it announces of the node, if anything.
+  if [ -d "${announced%/*}" ]; then echo "announced $(sha256sum < "$announced" 2>/dev/null | cut -c1-64)"; fi
 }
 
 keep() {
@@ -64,7 +67,9 @@ restore() {
   systemctl daemon-reload
   systemctl start edge-agent.socket
   systemctl restart edge-agent.service
-  echo "restored $(basename "$(cat "$state/release")")"
+  release=$(basename "$(cat "$state/release")")
+  if [ -f "$announced" ]; then sed -i "s/>version=[^<]*</>version=$release</" "$announced"; fi
+  echo "restored $release"
 }
 
 remove() { # DATA USER
@@ -73,7 +78,7 @@ remove() { # DATA USER
     rm -f $units/edge-agent.service $units/edge-agent.socket
     systemctl daemon-reload
     systemctl reset-failed edge-agent.service 2>/dev/null || true
-    rm -rf "$home" "$config"
+    rm -rf "$home" "$config" "$announced"
     if [ -n "$1" ]; then
       rm -rf "$1"
       userdel "$2" 2>/dev/null || true
