@@ -20,6 +20,7 @@ from edge_agent.telemetry.exposition import (
     joined,
     labels,
 )
+from edge_agent.telemetry.own_metrics import OwnMetrics
 
 #: Actions that are remembered; the one that was first seen longest ago is forgotten.
 ACTIONS_MOST = 2000
@@ -49,6 +50,7 @@ class ActionFigures:
         "initiator",
         "labels",
         "memory",
+        "own_labels",
         "size",
         "starts",
         "statuses",
@@ -58,6 +60,7 @@ class ActionFigures:
     def __init__(self, job: Job | None = None) -> None:
         self.initiator = "" if job is None else job.identity.namespace
         self.labels = "" if job is None else _labels_of(job)
+        self.own_labels = "" if job is None else _own_labels_of(job)
         self.activations: Counter[tuple[str, int]] = Counter()
         self.statuses: Counter[str] = Counter()
         self.codes: Counter[int] = Counter()
@@ -105,6 +108,7 @@ class Metrics:
         self._runs = Histogram()
         self._blocking = Histogram()
         self._accepted = Histogram()
+        self._own = OwnMetrics()
         #: (method, status) of what was answered; the API counts here.
         self.http: Counter[tuple[str, int]] = Counter()
         #: A batch of records written, in seconds; the store measures it.
@@ -121,6 +125,8 @@ class Metrics:
         figures.add(job, finished)
         if finished.composed is None:
             self._runs.add(finished.run_ms / 1000)
+            if finished.logs:
+                self._own.read(figures.own_labels, finished.logs)
         if job.blocking and job.cause is None:
             took_ms = finished.wait_ms + finished.run_ms + (finished.init_ms or 0)
             self._blocking.add(took_ms / 1000)
@@ -149,6 +155,7 @@ class Metrics:
         yield from _of_all(total, sum(map(sum, self._refused.values())))
         yield self._of_namespaces(actions)
         yield from self._of_the_invoker(total)
+        yield from self._own.families()
 
     def _forget(self, key: tuple[str, str, str]) -> None:
         """What its activations came to stays in the sums: counters only grow."""
@@ -212,6 +219,11 @@ def _labels_of(job: Job) -> str:
         initiator=job.identity.namespace,
         action=name.within,
     )
+
+
+def _own_labels_of(job: Job) -> str:
+    name = job.action.full_name
+    return labels(namespace=name.namespace, action=name.within)
 
 
 Figure = Callable[[ActionFigures], float | Histogram]

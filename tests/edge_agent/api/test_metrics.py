@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import socket
 import urllib.error
 import urllib.request
@@ -192,3 +193,29 @@ def test_f6_a_second_port_has_ping_and_metrics_and_nothing_else(
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def test_what_an_action_prints_shows_up_under_its_name(agent: Any) -> None:
+    code = (
+        "def main(args):\n"
+        "    print('::metric answers', 42, 'counter', 'to=all')\n"
+        "    return {}\n"
+    )
+    for method, path, body in (
+        ("PUT", "actions/deep", {"exec": {"kind": "python:default", "code": code}}),
+        ("POST", "actions/deep?blocking=true", {}),
+    ):
+        request = urllib.request.Request(
+            f"{agent.url}/api/v1/namespaces/_/{path}",
+            json.dumps(body).encode(),
+            method=method,
+        )
+        basic = base64.b64encode(agent.key.encode()).decode()
+        request.add_header("Authorization", f"Basic {basic}")
+        request.add_header("Content-Type", "application/json")
+        urllib.request.urlopen(request, timeout=10).close()
+
+    _, text = ask(f"{agent.url}/metrics")
+
+    own = f'{NODE},namespace="guest",action="deep",to="all"'
+    assert read(text)[f"edgewhisk_action_answers_total{{{own}}}"] == "42"
