@@ -49,6 +49,7 @@ from edge_agent.settings import Settings
 from edge_agent.store.dedup import Key
 from edge_agent.store.inbox import Accepted
 from edge_agent.store.store import Store
+from edge_agent.telemetry.log import of
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ class NodeResults:
         if isinstance(found, Outgoing):
             out.append(found)
         elif found is not None:
-            log.warning("%s: not published: %s", record.activation_id, found)
+            log.warning("not published: %s", found, extra=of(record.activation_id))
         return out
 
     def publish(self, outgoing: Outgoing) -> None:

@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
         data_dir=options.data,
         server={"host": options.host, "port": options.port},
     )
-    set_up_logging(settings.logging.level)
+    set_up_logging(settings.logging.level, settings.logging.format)
     set_up_allocator()
     _install_loop()
     return asyncio.run(_serve(settings, print_json=options.print_json))

@@ -248,6 +248,9 @@ class Metrics(Section, frozen=True, kw_only=True):
 
 
 class Logging(Section, frozen=True, kw_only=True):
+    """`format`: `json` is an object a line, for those who collect logs."""
+
+    format: Literal["console", "json"] = "console"
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 

@@ -112,7 +112,7 @@ async def _respond(builtin: Builtin, job: Job) -> Response:
     except TimeoutError:
         raise
     except Exception:  # one of the three edges: a fault of ours becomes a record
-        log.exception("built-in %s failed", builtin.name)
+        log.exception("built-in %s failed", builtin.name, extra=job.log_fields)
         return failure(
             Status.WHISK_ERROR, f"{builtin.name} failed; see the node's log."
         )

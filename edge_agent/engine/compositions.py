@@ -169,7 +169,7 @@ class _Steps(ABC):
         try:
             step()
         except Exception:  # an edge: nobody is above a callback
-            log.exception("%s: a step failed", self._job.activation_id)
+            log.exception("a step failed", extra=self._job.log_fields)
             self._finish(failure(Status.WHISK_ERROR, self._failed))
 
     def cancel(self) -> None:

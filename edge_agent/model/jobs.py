@@ -75,6 +75,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     defaults: dict[str, Raw] = {}
 
     @property
+    def log_fields(self) -> dict[str, str]:
+        """The `extra` of a log line that concerns it."""
+        return {"activation": self.activation_id}
+
+    @property
     def revision(self) -> tuple[str, str, str, int]:
         """Equal for two jobs that may share a warm sandbox (D6, D9)."""
         action = self.action

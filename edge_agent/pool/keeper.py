@@ -231,6 +231,7 @@ class Keeper:
                 proxy.spec.kind,
                 error,
                 exc_info=None if known else error,
+                extra=proxy.waiting.job.log_fields if proxy.waiting else None,
             )
             self._not_created(proxy, _what_to_say(error))
         else:
@@ -260,7 +261,7 @@ class Keeper:
 
     async def _init(self, proxy: Proxy, waiting: Waiting) -> None:
         """Fetch the code and begin, if the sandbox lives and somebody still waits."""
-        code = await fetch(self._code_of, waiting.job.action)
+        code = await fetch(self._code_of, waiting.job)
         if proxy.state is not State.PREWARMED:
             return  # it has died meanwhile, and the job was seen to
         if not proxy.alive:

@@ -192,7 +192,7 @@ class Proxy:
     def _initialized(self, future: asyncio.Future[Ran]) -> None:
         if self.state is not State.INITIALIZING:
             return  # the pool was closed meanwhile
-        ran = _result(future)
+        ran = _result(future, self._job)
         self._init = ran
         self._init_ms = self._lap_ms()
         failed = read_init(
@@ -210,7 +210,7 @@ class Proxy:
     def _ran(self, future: asyncio.Future[Ran]) -> None:
         if self.state is not State.RUNNING:
             return  # the pool was closed meanwhile
-        ran = _result(future)
+        ran = _result(future, self._job)
         self.last_run_ms = run_ms = self._lap_ms()
         response, status_code = read_coded_run(
             ran.said,
@@ -270,10 +270,11 @@ def _unread(said: Said) -> bool:
     return isinstance(said, Gone) and said.unread
 
 
-def _result(future: asyncio.Future[Ran]) -> Ran:
+def _result(future: asyncio.Future[Ran], job: Job) -> Ran:
     """What was said. A driver that breaks its contract must not cost a job its end."""
     if not future.cancelled() and future.exception() is None:
         return future.result()
     error = None if future.cancelled() else future.exception()
-    log.error("a sandbox gave no result but an exception", exc_info=error)
+    text = "a sandbox gave no result but an exception"
+    log.error(text, exc_info=error, extra=job.log_fields)
     return Ran(Gone(Cause.EXITED))

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from edge_agent.model.activations import Response, StartKind, Status, failure
 from edge_agent.model.entities import Action
 from edge_agent.model.errors import NotFound
-from edge_agent.model.jobs import Finished
+from edge_agent.model.jobs import Finished, Job
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +30,19 @@ def refused(text: str) -> Response:
     return failure(Status.WHISK_ERROR, text)
 
 
-async def fetch(code_of: CodeOf, action: Action) -> str | Response:
-    """The code of `action`, or what its job ends with when there is none (C19)."""
+async def fetch(code_of: CodeOf, job: Job) -> str | Response:
+    """The code of its action, or what the job ends with when there is none (C19)."""
+    action = job.action
     try:
         return await code_of(action)
     except NotFound:
         return NO_ACTION
     except Exception:
         log.exception(
-            "the code of /%s/%s cannot be read", action.namespace, action.name
+            "the code of /%s/%s cannot be read",
+            action.namespace,
+            action.name,
+            extra=job.log_fields,
         )
         return NOT_FETCHED
 
