@@ -23,6 +23,7 @@ from edge_agent.adapters import (
     make_builtins,
     make_mqtt_source,
 )
+from edge_agent.admin import tell_served
 from edge_agent.api.app import Services, make_metrics_runner, make_runner
 from edge_agent.engine.api_management import ApiManagement
 from edge_agent.engine.catalog import Catalog
@@ -157,6 +158,7 @@ class Node:
         stack.push_async_callback(stop_listening, runner)
         metrics_url = await stack.enter_async_context(_metrics_server(services))
         pool.api_host = served.url
+        await asyncio.to_thread(tell_served, folder, served.url)
         engine.start_delivery()
         self.facts = _facts(served, store, settings.namespace, folder, metrics_url)
         log.info("serving %s, isolation %s", served, factory.level)

@@ -1,4 +1,4 @@
-"""`edge-agent run|doctor`: the command line of one node.
+"""`edge-agent run|user|restore|doctor`: the command line of one node.
 
 argparse, not Typer: a node installs nothing that only a laptop needs.
 """
@@ -28,6 +28,7 @@ from edge_agent.store.restore import restore
 from edge_agent.systemd import Manager
 from edge_agent.telemetry.log import set_up_logging
 from edge_agent.telemetry.traps import Traps
+from edge_agent.users import add_user
 
 LEVELS = ("rlimits", "namespaces", "full")
 #: What a burst makes lives until it is on disk: Python's own 700 look at it in vain, a
@@ -83,6 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--settings", type=Path, metavar="FILE", help="a TOML file")
     doctor.add_argument("--json", action="store_true", help="one JSON document")
     doctor.set_defaults(command=_doctor)
+    add_user(commands)
     return parser
 
 
