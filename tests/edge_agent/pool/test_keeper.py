@@ -236,3 +236,53 @@ async def test_a_prewarmed_kind_that_nothing_serves_is_left_out(
     house = await open_pool(prewarm={"cobol:60": 2, "python:3": 1})
     await house.settle()
     assert house.states() == {"prewarmed": 1}
+
+
+# --- retiring -------------------------------------------------------------------------
+
+
+async def test_retiring_all_ends_what_stands_idle_or_prewarmed(
+    open_pool: Open,
+) -> None:
+    house = await open_pool(prewarm={"nodejs:20": 1})
+    await house.done()
+    await house.settle()
+    old = list(house.sandboxes)
+    assert len(old) == 2
+    house.pool.retire_all()
+    await house.settle()
+    assert all(sandbox.destroyed for sandbox in old)
+    assert house.states() == {"prewarmed": 1}  # another in its place
+    assert (await house.done()).start is StartKind.COLD
+
+
+async def test_what_runs_when_all_are_retired_runs_on_and_is_not_kept(
+    open_pool: Open,
+) -> None:
+    house = await open_pool(factory=holding())
+    running = house.submit()
+    await house.settle()
+    house.pool.retire_all()
+    await house.settle()
+    assert not house.sandboxes[0].destroyed
+    house.sandboxes[0].release()
+    assert (await running).response.success
+    await house.settle()
+    assert house.sandboxes[0].destroyed
+    assert house.states() == {}
+
+
+async def test_one_that_is_being_made_when_all_are_retired_serves_its_job_alone(
+    open_pool: Open,
+) -> None:
+    house = await open_pool(prewarm={"nodejs:20": 1})
+    await house.settle()
+    house.factory.hold_creates = True
+    job = house.submit()
+    await house.settle()
+    house.pool.retire_all()
+    house.factory.hold_creates = False
+    house.factory.release_creates()
+    assert (await job).response.success
+    await house.settle()
+    assert house.states() == {"prewarmed": 1}

@@ -7,9 +7,11 @@ limit was reached. More of the same kind is in test_isolation.py and test_proces
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -217,6 +219,51 @@ async def test_what_node_needs_is_not_refused(held: Bench) -> None:
         "}) }"
     )
     assert await held.once(code, family="nodejs") == {"n": 1, "out": "hi\n"}
+
+
+#: What root may do without harm to anybody, and no action.
+HARMLESS = {
+    "mount": "os.mkdir('m'); call(libc.mount(b'x', b'm', b'tmpfs', 0, None));"
+    " call(libc.umount2(b'm', 2))",
+    "make a device": "os.mknod('d', 0o600 | stat.S_IFCHR, os.makedev(1, 3))",
+    "have another root": "os.chroot('.')",
+    "name the host": "socket.sethostname(socket.gethostname())",
+    "have a namespace": "call(libc.unshare(0x0400_0000))",
+    "have another personality": "call(libc.personality(0x0040000))",
+    "write to the system": "open('/usr/edgewhisk-test', 'w').close();"
+    " os.unlink('/usr/edgewhisk-test')",
+}
+TRY = """
+import ctypes, os, socket, stat, tempfile
+libc = ctypes.CDLL(None, use_errno=True)
+def call(result):
+    if result == -1: raise OSError(ctypes.get_errno(), 'refused')
+def main(args):
+    os.chdir(tempfile.mkdtemp())
+    try: exec(args['attempt'])
+    except OSError as error: return {'refused': True}
+    return {'done': True}
+"""
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+async def test_what_root_may_do_no_action_does_unless_it_is_root(
+    open_bench: OpenBench, name: str
+) -> None:
+    """At `rlimits` an agent that is root and has no users to spare lends its own."""
+    attempt = {"attempt": HARMLESS[name]}
+    held = await open_bench("full")
+    assert await held.once(TRY, attempt) == {"refused": True}
+    outside = f"{TRY}\nprint(main({attempt!r}))"
+    asked = await asyncio.to_thread(
+        lambda: subprocess.run(
+            ["/usr/bin/python3", "-c", outside], capture_output=True, check=True
+        )
+    )
+    if b"refused" in asked.stdout:
+        pytest.skip("this machine refuses it to us, too")
+    plain = await open_bench("rlimits")
+    assert await plain.once(TRY, attempt) == {"done": True}
 
 
 # Neighbours and the agent
