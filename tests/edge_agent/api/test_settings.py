@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import pytest
 
 from edge_agent.engine.overrides import KEYS
@@ -119,3 +120,51 @@ async def test_changes_at_the_same_time_are_all_kept(server: Any) -> None:
     await asyncio.gather(*(change(server, "PATCH", {key: 1000}) for key in keys))
     shown = (await change(server, "GET")).body
     assert [shown[key]["value"] for key in keys] == [1000] * len(keys)
+
+
+SLEEPER = "import time\ndef main(args):\n    time.sleep(1)\n    return args\n"
+
+
+async def test_the_pool_of_a_node_at_work_shrinks_without_killing_what_runs(
+    agent: Any,
+) -> None:
+    base = f"{agent.url}/api/v1/namespaces/_"
+    async with (
+        _session(agent.key) as guest,
+        _session(agent.system_key) as admin,
+        asyncio.timeout(15),
+    ):
+
+        async def pool() -> Any:
+            async with admin.get(f"{agent.url}/edge/v1/node") as answer:
+                return (await answer.json())["pool"]
+
+        async def resize(memory_mb: int) -> Any:
+            change = {"pool.memory_mb": memory_mb}
+            async with admin.patch(agent.url + PATH, json=change) as answer:
+                assert answer.status == 200, await answer.text()
+            return await pool()
+
+        async def invoke() -> int:
+            url = f"{base}/actions/sleeper?blocking=true"
+            async with guest.post(url, json={}) as answer:
+                return answer.status
+
+        exec_ = {"kind": "python:default", "code": SLEEPER}
+        async with guest.put(f"{base}/actions/sleeper", json={"exec": exec_}) as put:
+            assert put.status == 200
+        await resize(768)
+        calls = [asyncio.ensure_future(invoke()) for _ in range(3)]
+        while (await pool())["running"] < 3:
+            await asyncio.sleep(0.02)
+        shrunk = await resize(256)
+        assert (shrunk["slots"], shrunk["running"], shrunk["used_mb"]) == (1, 3, 768)
+        assert await asyncio.gather(*calls) == [200] * 3
+        while (await pool())["used_mb"] > 256:
+            await asyncio.sleep(0.02)
+        assert (await resize(1024))["slots"] == 4
+
+
+def _session(key: str) -> aiohttp.ClientSession:
+    authorization = aiohttp.encode_basic_auth(*key.split(":", 1))
+    return aiohttp.ClientSession(headers={"Authorization": authorization})
