@@ -117,6 +117,7 @@ async def test_pi_on_two_agents(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_pi_is_the_same_when_an_agent_is_killed_on_the_way(
     examples: Path, agent_factory: Callable[..., Any]
 ) -> None:

@@ -52,9 +52,10 @@ def edgectl(environ: dict[str, str]) -> Edgectl:
     return call
 
 
-@pytest.fixture
-def at(agent: Any) -> tuple[str, ...]:
-    """The options that name a real agent."""
+@pytest.fixture(scope="module")
+def at(shared_agent_factory: Callable[..., Any]) -> tuple[str, ...]:
+    """The options that name a real agent, which all tests here share."""
+    agent = shared_agent_factory()
     return ("--target", agent.url, "--auth", agent.key)
 
 
@@ -140,7 +141,7 @@ def test_an_action_that_fails_is_one_line_and_exit_code_1(
 
 SLOW = """
 import time
-config = {"chunks": 50}
+config = {"chunks": 400}
 def action(params):
     time.sleep(0.3)
     return params
@@ -183,5 +184,132 @@ def test_ctrl_c_takes_the_action_back_and_keeps_the_results(
     interrupted.send_signal(signal.SIGINT)
     _, talk = interrupted.communicate(timeout=10)
     assert interrupted.returncode == 130
-    assert f"of 50 map results are kept in {results}" in talk
+    assert f"of 400 map results are kept in {results}" in talk
     assert edgectl("action", "list", *at).stdout == ""
+
+
+# --- runs -----------------------------------------------------------------------------
+
+
+def runs(edgectl: Edgectl) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        edgectl("mapreduce", "list", "--json").stdout
+    )
+    return found
+
+
+def wait_for_results(folder: Path) -> None:
+    until = time.monotonic() + 10
+    while not any(f.stat().st_size for f in folder.glob("*/results.jsonl")):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_crashed_run_is_resumed_where_it_was(
+    edgectl: Edgectl,
+    at: tuple[str, ...],
+    interrupted: subprocess.Popen[str],
+    tmp_path: Path,
+) -> None:
+    wait_for_results(tmp_path / ".local/share/edgewhisk/runs")
+    (found,) = runs(edgectl)
+    assert (found["state"], found["chunks"]) == ("running", 400)
+    busy = edgectl("mapreduce", "resume", found["run"], *at)
+    assert (busy.returncode, busy.stderr) == (
+        2, f"error: run {found['run']} is running\n",
+    )  # fmt: skip
+    interrupted.kill()
+    interrupted.wait()
+    assert edgectl("action", "list", *at).stdout
+    (found,) = runs(edgectl)
+    assert found["state"] == "stopped"
+    before = found["completed"]
+    assert 0 < before < 400
+    slow = tmp_path / "slow.py"
+    slow.write_text(slow.read_text().replace("0.3", "0"))
+    ended = edgectl("mapreduce", "resume", found["run"][:6], *at, "--json")
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(ended.stdout)
+    assert (report["run"], report["result"], report["chunks"]) == (
+        found["run"],
+        400,
+        400,
+    )
+    assert edgectl("action", "list", *at).stdout == ""
+    shown = json.loads(edgectl("mapreduce", "show", found["run"], "--json").stdout)
+    assert (shown["state"], shown["completed"]) == ("done", 400)
+    assert shown["report"] == report
+    assert 0 < shown["details"]["efficiency"] <= 1
+    again = edgectl("mapreduce", "resume", found["run"], *at)
+    assert (again.returncode, "is done" in again.stderr) == (2, True)
+
+
+def test_a_run_is_cancelled_whether_it_goes_on_or_has_crashed(
+    edgectl: Edgectl,
+    at: tuple[str, ...],
+    interrupted: subprocess.Popen[str],
+    tmp_path: Path,
+) -> None:
+    wait_for_results(tmp_path / ".local/share/edgewhisk/runs")
+    (found,) = runs(edgectl)
+    ended = edgectl("mapreduce", "cancel", found["run"], *at)
+    assert ended.returncode == 0, ended.stderr
+    assert interrupted.wait(5) == 130
+    assert runs(edgectl) == []
+    assert edgectl("action", "list", *at).stdout == ""
+    unknown = edgectl("mapreduce", "cancel", found["run"], *at)
+    assert (unknown.returncode, "there is no run" in unknown.stderr) == (2, True)
+
+
+def test_a_run_with_a_folder_of_its_own_is_found_by_its_name(
+    edgectl: Edgectl, at: tuple[str, ...], job: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    bad = Path(job)
+    good = bad.read_text()
+    bad.write_text(good.replace("sum(", "summ("))
+    failed = edgectl("mapreduce", "run", job, "--out", str(out), *at)
+    assert failed.returncode == 1
+    assert "powers.py:8: reduce failed: NameError" in failed.stderr
+    (found,) = runs(edgectl)
+    assert (found["state"], found["completed"]) == ("stopped", 6)
+    bad.write_text(good)
+    ended = edgectl("mapreduce", "resume", str(out), *at, "--json")
+    assert json.loads(ended.stdout)["result"] == {"sum": 55}
+    assert (out / "run.svg").exists()
+    assert [each["state"] for each in runs(edgectl)] == ["done"]
+
+
+def test_a_job_is_swept_over_chunks_and_settings(
+    edgectl: Edgectl, at: tuple[str, ...], job: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "sweep"
+    ended = edgectl(
+        "mapreduce", "sweep", job, "--chunks", "2,4,...,8", "--set", "power=1..100",
+        "--out", str(out), *at, "--json",
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    document = json.loads(ended.stdout)
+    assert [(run["settings"]["power"], run["chunks"]) for run in document["runs"]] == [
+        (power, chunks) for power in ("1", "10", "100") for chunks in (2, 4, 8)
+    ]
+    assert "prior cluster, 4 cores" in (out / "chunks.svg").read_text()
+    assert json.loads((out / "sweep.json").read_text())["runs"] == document["runs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--chunks", "2,x"), "'--chunks' is a list like 1,2,4 or 2,4,...,5000"),
+        (("--nodes", "7"), "'--nodes 7': the target has 1"),
+        (("--set", "power"), "--set takes KEY=VALUE"),
+        (("--cpus", "1"), "--cpus is for a fleet on this machine"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_told(
+    edgectl: Edgectl, job: str, arguments: tuple[str, ...], told: str
+) -> None:
+    target = ("--target", "http://127.0.0.1:1", "--auth", "a:b")
+    ended = edgectl("mapreduce", "sweep", job, *arguments, *target)
+    assert ended.returncode == 2
+    assert told in ended.stderr
