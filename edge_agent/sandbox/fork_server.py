@@ -94,7 +94,9 @@ class Parked:
     @property
     def alive(self) -> bool:
         """It has nothing to say while it waits: whatever can be read is its end."""
-        return not select.select([self.channel], [], [], 0)[0]
+        poll = select.poll()  # `select` takes no number beyond 1023
+        poll.register(self.channel, select.POLLIN)
+        return not poll.poll(0)
 
     async def settled(self) -> None:
         """Raises ForkError when the kernel refused it something."""
