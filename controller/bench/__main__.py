@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.bench import machine
-from controller.bench.core import MEASUREMENTS, Missing, measure
+from controller.bench.core import BY_NAME_ONLY, MEASUREMENTS, Missing, measure
 from controller.bench.row import Row
 
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no such measurement: {', '.join(unknown)}")
     begun = datetime.now(UTC)
     surroundings = machine.describe()
-    rows, missing = measure(options.names or list(MEASUREMENTS), say=_say)
+    rows, missing = measure(options.names or _all(), say=_say)
     document = {
         "time": begun.isoformat(timespec="seconds"),
         "environment": surroundings,
@@ -41,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(table(rows, missing) + "\n")
     _say(f"kept in {path}")
     return 1 if missing else 0
+
+
+def _all() -> list[str]:
+    return [name for name in MEASUREMENTS if name not in BY_NAME_ONLY]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ from controller.bench.entities import entities
 from controller.bench.fires import fires
 from controller.bench.generator import generator
 from controller.bench.invoking import payload, slots, warm
+from controller.bench.isolation import containers, isolation
 from controller.bench.load import BenchError
 from controller.bench.messages import messages
 from controller.bench.pins import gpio
@@ -40,7 +41,11 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "messages": messages,
     "gpio": gpio,
     "generator": generator,
+    "isolation": isolation,
+    "containers": containers,
 }
+#: Measured when they are named, and not with all others.
+BY_NAME_ONLY = {"containers"}
 
 
 @dataclass(frozen=True)
