@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from controller.cli.call import Call, with_output, with_target
 from controller.cli.errors import Failed, InputError
 from controller.cli.output import Output
+
+if TYPE_CHECKING:
+    from controller.loadtest.workers import Group
 
 app = typer.Typer(no_args_is_help=True, help="Load tests, with reports.")
 
@@ -52,6 +55,21 @@ def run(
     watts: Annotated[
         float | None, typer.Option("--watts", min=0, help="That a node draws.")
     ] = None,
+    processes: Annotated[
+        int, typer.Option("--processes", min=0, help="Generators on this machine.")
+    ] = 0,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            "--workers", metavar="GROUP", help="Generators on hosts of the inventory."
+        ),
+    ] = None,
+    worker_settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--worker-set", metavar="NAME=VALUE", help="Of the role load_worker."
+        ),
+    ] = None,
 ) -> None:
     """Run load tests, one point after another, and write a report.
 
@@ -69,6 +87,8 @@ def run(
         repetitions=repetitions,
         broker=broker or _local_broker(call),
         prices=Prices(per_hour=price, watts=watts),
+        processes=processes,
+        workers=_group(call, workers, worker_settings or []),
     )
     report = measure(order, call.chosen().targets, call.out.say)
     _show(call.out, report)
@@ -158,6 +178,17 @@ def compare(
         out.warn(f"not in every run: {line}")
     if found.worse:
         raise Failed("there are figures that got worse")
+
+
+def _group(call: Call, group: str | None, settings: list[str]) -> Group | None:
+    from controller.cli.pairs import parse
+    from controller.cli.play import find_inventory
+    from controller.loadtest.workers import Group
+
+    if group is None:
+        return None
+    given = {f"load_worker_{k}": v for k, v in parse(settings).items()}
+    return Group(find_inventory(call.choice.fleet), group, given)
 
 
 def _local_broker(call: Call) -> str:

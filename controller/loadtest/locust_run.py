@@ -23,9 +23,26 @@ from controller.loadtest.samples import Sample, read_samples
 STOP_TIMEOUT_S = 60.0
 #: Beyond its own time: starting, warming, waiting for the last answers.
 GRACE_S = 120.0
+#: Until all workers have joined.
+JOIN_S = 60
 #: A scenario that ends by itself.
 MOST_S = 1800.0
 WARM_UP_SHARE, WARM_UP_MOST_S = 0.2, 5.0
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who makes the calls: this process alone, or `workers` that join at `port`.
+
+    With `local` they are processes of this machine.
+    """
+
+    workers: int = 0
+    port: int = 0
+    local: bool = False
+
+
+ALONE = Crew()
 
 
 @dataclass(frozen=True)
@@ -44,7 +61,7 @@ def folder() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def stay(point: Point, target: Target) -> Stay:
+def stay(point: Point, target: Target, crew: Crew = ALONE) -> Stay:
     """Run a point.
 
     Raises:
@@ -54,7 +71,7 @@ def stay(point: Point, target: Target) -> Stay:
     """
     with tempfile.TemporaryDirectory(prefix="edgewhisk-bench-") as place:
         file = Path(place) / "samples.csv"
-        said = _finished(_command(point, target, file), _environment(target))
+        said = _finished(_command(point, target, file, crew), _environment(target))
         if not file.exists():
             raise BadLoadtest(_reason(said))
         samples = read_samples(file)
@@ -65,7 +82,7 @@ def stay(point: Point, target: Target) -> Stay:
     return Stay(samples, point.seconds)
 
 
-def _command(point: Point, target: Target, samples: Path) -> list[str]:
+def _command(point: Point, target: Target, samples: Path, crew: Crew) -> list[str]:
     command = [sys.executable, "-m", "locust", "-f", str(folder()), point.user]
     command += ["--headless", "--only-summary", "--samples", str(samples)]
     command += ["-u", str(point.users), "-r", str(point.users)]
@@ -77,7 +94,17 @@ def _command(point: Point, target: Target, samples: Path) -> list[str]:
         command += ["--rate", str(point.rate), "--arrivals", "poisson"]
     command += ["--insecure"] if target.insecure else []
     command += ["--ca-file", str(target.ca)] if target.ca else []
-    return [*command, *point.options]
+    return [*command, *_of_crew(crew), *point.options]
+
+
+def _of_crew(crew: Crew) -> list[str]:
+    if not crew.workers:
+        return []
+    if crew.local:
+        return ["--processes", str(crew.workers)]
+    joining = ["--master", "--master-bind-port", str(crew.port)]
+    joining += ["--expect-workers", str(crew.workers)]
+    return [*joining, "--expect-workers-max-wait", str(JOIN_S)]
 
 
 def _environment(target: Target) -> dict[str, str]:

@@ -13,7 +13,7 @@ from controller.fleet.target import Target
 from controller.loadtest import abilities
 from controller.loadtest.document import Measured, document
 from controller.loadtest.errors import BadLoadtest
-from controller.loadtest.locust_run import Stay, folder, stay
+from controller.loadtest.locust_run import Crew, Stay, folder, stay
 from controller.loadtest.plan import (
     BY_DEFAULT,
     SCENARIOS,
@@ -25,6 +25,7 @@ from controller.loadtest.plan import (
 from controller.loadtest.report import write
 from controller.loadtest.usage import Prices
 from controller.loadtest.watch import Watch
+from controller.loadtest.workers import Group, workers
 
 Say = Callable[[str], None]
 
@@ -39,6 +40,8 @@ class Order:
     repetitions: int = 1
     broker: str = ""
     prices: Prices = field(default_factory=Prices)
+    processes: int = 0
+    workers: Group | None = None
 
 
 def check(scenarios: Sequence[str]) -> list[str]:
@@ -77,8 +80,9 @@ def run(order: Order, targets: Sequence[Target], say: Say) -> dict[str, Any]:
         raise BadLoadtest("; ".join(missing))
     surroundings = machine.describe()
     begun = time.time()
-    with Watch(targets) as watch:
-        measured = _measure(points, target, order.repetitions, say)
+    with workers(order.workers, say) as joined, Watch(targets) as watch:
+        crew = Crew(order.processes, local=True) if order.processes else joined
+        measured = _measure(points, target, order.repetitions, crew, say)
     found = document(
         measured,
         target=target.url,
@@ -93,7 +97,11 @@ def run(order: Order, targets: Sequence[Target], say: Say) -> dict[str, Any]:
 
 
 def _measure(
-    points: Sequence[Point], target: Target, repetitions: int, say: Say
+    points: Sequence[Point],
+    target: Target,
+    repetitions: int,
+    crew: Crew,
+    say: Say,
 ) -> list[Measured]:
     measured = []
     for number, point in enumerate(points, 1):
@@ -103,7 +111,7 @@ def _measure(
         head = f"[{number}/{len(points)}] {point.label}"
         say(f"{head}: {point.users} {clients}{how_long}{again}")
         begun = time.time()
-        stays: list[Stay] = [stay(point, target) for _ in range(repetitions)]
+        stays: list[Stay] = [stay(point, target, crew) for _ in range(repetitions)]
         measured.append(Measured(point, stays, begun, time.time()))
     return measured
 

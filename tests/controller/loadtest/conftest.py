@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from controller.fleet.target import Target
+
 KEY = "11111111-2222-3333-4444-555555555555:secret"
+
+
+def target_of(url: str) -> Target:
+    return Target(url, KEY)
+
 
 Serve = Callable[..., str]
 Bench = Callable[..., subprocess.CompletedProcess[str]]
