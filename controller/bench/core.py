@@ -10,6 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.bench.accepting import durable, jobs
+from controller.bench.computing import (
+    node_killed,
+    pi_against_multiprocessing,
+    speed_up,
+    tiny_actions,
+    unequal_nodes,
+)
+from controller.bench.computing_costs import many_chunks, plain_pi, ramp, simulated
 from controller.bench.entities import entities
 from controller.bench.fires import fires
 from controller.bench.generator import generator
@@ -43,6 +51,15 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "generator": generator,
     "isolation": isolation,
     "containers": containers,
+    "mapreduce-pi": pi_against_multiprocessing,
+    "mapreduce-tiny": tiny_actions,
+    "mapreduce-speed-up": speed_up,
+    "mapreduce-plain": plain_pi,
+    "mapreduce-ramp": ramp,
+    "mapreduce-unequal": unequal_nodes,
+    "mapreduce-killed": node_killed,
+    "mapreduce-memory": many_chunks,
+    "mapreduce-scheduling": simulated,
 }
 #: Measured when they are named, and not with all others.
 BY_NAME_ONLY = {"containers"}
