@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import platform
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
+
+from aiohttp import web
 
 from edge_agent.adapters import (
     NodeResults,
@@ -24,6 +27,7 @@ from edge_agent.adapters import (
     make_mqtt_source,
 )
 from edge_agent.admin import tell_served
+from edge_agent.announcing import Announcer
 from edge_agent.api.app import Services, make_metrics_runner, make_runner
 from edge_agent.engine.api_management import ApiManagement
 from edge_agent.engine.catalog import Catalog
@@ -122,12 +126,14 @@ class Node:
         overrides.on_change = partial(_obey, limits, factory, pool)
         source, senses, engine, stream = self._make_engine(store, pool, limits)
         stack.push_async_callback(engine.close)
-        await stack.enter_async_context(self._background("mqtt", source.run()))
-        for name, work in senses.work():
+        announcer = _announcer(settings, store, source, stream)
+        works = (("mqtt", source.run()), ("told", announcer.run()), *senses.work())
+        for name, work in works:
             await stack.enter_async_context(self._background(name, work))
         probes = {
             "delivery": engine.delivery.health,
             "mqtt": source.health,
+            "activations_told": announcer.health,
             **senses.health(),
         }
         services = Services(
@@ -152,16 +158,22 @@ class Node:
         stack.callback(source.stop_taking)
         stack.callback(senses.stop_taking)
         check_keys(settings.server, store.subjects.keys)
-        served = await listen(
-            runner, settings.server, inherited_sockets(os.environ), self._certificate
-        )
-        stack.push_async_callback(stop_listening, runner)
+        served = await self._listen(stack, runner)
         metrics_url = await stack.enter_async_context(_metrics_server(services))
         pool.api_host = served.url
         await asyncio.to_thread(tell_served, folder, served.url)
         engine.start_delivery()
         self.facts = _facts(served, store, settings.namespace, folder, metrics_url)
         log.info("serving %s, isolation %s", served, factory.level)
+
+    async def _listen(
+        self, stack: AsyncExitStack, runner: web.ServerRunner
+    ) -> Listening:
+        inherited = inherited_sockets(os.environ)
+        server = self._settings.server
+        served = await listen(runner, server, inherited, self._certificate)
+        stack.push_async_callback(stop_listening, runner)
+        return served
 
     async def _start_pool(
         self, stack: AsyncExitStack, store: Store, factory: Drivers
@@ -273,6 +285,22 @@ async def _sandboxes(settings: Settings) -> AsyncIterator[Drivers]:
         yield factory
     finally:
         await factory.close()
+
+
+def _announcer(
+    settings: Settings, store: Store, source: MqttSource, stream: ActivationStream
+) -> Announcer:
+    def user_id(namespace: str) -> str:
+        identity = store.subjects.by_namespace(namespace)
+        return "" if identity is None else identity.uuid
+
+    return Announcer(
+        settings.mqtt.activations_topic,
+        node=settings.node or platform.node(),
+        stream=stream,
+        source=source,
+        user_id=user_id,
+    )
 
 
 @asynccontextmanager

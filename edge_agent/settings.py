@@ -201,7 +201,8 @@ class Mqtt(Section, frozen=True, kw_only=True):
 
     `broker` is `host:port` or `mqtts://host:port`, several with commas; the tables are
     those of the feed's parameters. `invoke` lists the actions that a message to
-    `edge/NODE/invoke/ACTION` may run.
+    `edge/NODE/invoke/ACTION` may run; `activations_topic` is where activations are told
+    as they end: a topic with `{node}`, `{namespace}` and `{action}`, "" for nowhere.
     """
 
     broker: str = "127.0.0.1:1883"
@@ -213,6 +214,7 @@ class Mqtt(Section, frozen=True, kw_only=True):
     session_expiry_s: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF_FFFF)] = 7 * 86_400
     will: MqttWill | None = None
     invoke: tuple[str, ...] = ()
+    activations_topic: str = ""
     keepalive_s: Positive = 30
     receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 500
     backoff_s: Seconds = 0.5

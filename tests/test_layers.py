@@ -33,7 +33,15 @@ ROOMS: dict[str, set[str]] = {
     "api": {"model", "settings", "engine", "store", "telemetry"},
 }
 COMPOSITION = {"app", "adapters", "report", "senses", "cli", "__main__", "__init__"}
-COMPOSITION |= {"allocator", "keys", "listening", "systemd", "admin", "users"}
+COMPOSITION |= {
+    "allocator",
+    "announcing",
+    "keys",
+    "listening",
+    "systemd",
+    "admin",
+    "users",
+}
 CONTROLLER_MAY = {"model", "events.base", "events.mapping", "events.mqtt"}
 # `import edge_agent` itself, its place and its version, is everybody's.
 ROOT_PACKAGE = {"", "__version__"}

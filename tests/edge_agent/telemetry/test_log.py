@@ -128,7 +128,7 @@ def test_what_concerns_an_activation_has_its_id(written: Written) -> None:
         assert lines[-1] == "not"
 
 
-@pytest.mark.parametrize("value", ["\x1b[31mred", 'quo"te\nline', "é\ud800", {1, 2}])
+@pytest.mark.parametrize("value", ["\x1b[31mred", 'a "q"\nline', "é\ud800", {1, 2}])
 def test_no_text_breaks_a_line_of_json(written: Written, value: Any) -> None:
     if isinstance(value, str) and "\ud800" in value:
         value = value.encode(errors="replace").decode()
