@@ -20,6 +20,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -39,7 +40,15 @@ ROOM_S = 0.05
 GRACE_S = 60.0
 
 Submit = Callable[[Job], asyncio.Future[Finished]]
-End = Callable[[Job, Finished], object]
+
+
+class End(Protocol):
+    """Writes the record of a component; `result_in`: see `Endings.finish`."""
+
+    def __call__(
+        self, job: Job, finished: Finished, *, result_in: str | None
+    ) -> object: ...
+
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +156,7 @@ class _Steps(ABC):
         self.future: asyncio.Future[Finished] = (
             Soon(loop=loop) if job.cause is None else loop.create_future()
         )
+        self._is_outermost = job.cause is None
         self._unwritten: tuple[Job, Finished] | None = None
         self._owner = owner
         self._job = job
@@ -210,7 +220,7 @@ class _Steps(ABC):
     @property
     def _is_first(self) -> bool:
         """Nothing of the whole has run yet, so that all of it may be refused."""
-        return self._job.cause is None and not self._logs
+        return self._is_outermost and not self._logs
 
     @abstractmethod
     def _inside(self, job: Job) -> Scope:
@@ -232,16 +242,23 @@ class _Steps(ABC):
         finally:
             self._write()
 
-    def _write(self) -> None:
-        """Write the record of the last component: while the next one runs, if any."""
-        if self._unwritten is not None:
-            written, self._unwritten = self._unwritten, None
-            self._owner.end(*written)
+    def _write(self, final: Response | None = None) -> None:
+        """Write the record of the last component: while the next one runs, if any.
+
+        A success that is `final` is in the record of the whole as well.
+        """
+        if self._unwritten is None:
+            return
+        (job, finished), self._unwritten = self._unwritten, None
+        same = final is finished.response and finished.response.success
+        result_in = self._job.activation_id if same and self._is_outermost else None
+        self._owner.end(job, finished, result_in=result_in)
 
     def _finish(self, response: Response) -> None:
-        self._write()
         if self.future.done():
+            self._write()
             return
+        self._write(response)
         job = self._job
         composed = Composed(
             end_ms=self._owner.wall_ms(),

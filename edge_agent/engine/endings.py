@@ -51,11 +51,20 @@ class Endings:
         self._results = results
 
     def finish(
-        self, job: Job, finished: Finished, *, row: InboxRow | None = None
+        self,
+        job: Job,
+        finished: Finished,
+        *,
+        row: InboxRow | None = None,
+        result_in: str | None = None,
     ) -> ActivationRecord:
-        """The end of a job that ran, with nothing to be said about how often."""
+        """The end of a job that ran, with nothing to be said about how often.
+
+        `result_in` has the same result and its end follows at once.
+        """
         record = make_record(job, finished)
-        self.settle(record, row, within=job.action.full_name.within)
+        within = job.action.full_name.within
+        self.settle(record, row, within=within, result_in=result_in)
         self.log(job, finished)
         return record
 
@@ -64,9 +73,16 @@ class Endings:
         self.metrics.ended(job, finished)
 
     def settle(
-        self, record: ActivationRecord, row: InboxRow | None, *, within: str = ""
+        self,
+        record: ActivationRecord,
+        row: InboxRow | None,
+        *,
+        within: str = "",
+        result_in: str | None = None,
     ) -> None:
-        batch = self._store.activations.add(record, within=within or None)
+        batch = self._store.activations.add(
+            record, within=within or None, result_in=result_in
+        )
         if row is not None:
             self._end_row(row, record, batch)
             self.tell("ended", row.accepted, record.end, status=record.response.status)

@@ -2,6 +2,10 @@
 
 A record that is not committed yet is served from memory; a listing commits first (a
 commit without fsync), so that it is one query.
+
+The last component of a sequence has the sequence's own result. When that is large it is
+written once: the component's row names the sequence's, in which it is to be found. Both
+are written together, and the component's, being older, is never the one that stays.
 """
 
 from __future__ import annotations
@@ -10,8 +14,11 @@ import sqlite3
 import time
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
 
 from edge_agent.model.activations import ActivationRecord
 from edge_agent.settings import Store as StoreSettings
@@ -20,6 +27,13 @@ from edge_agent.store.writer import Batch, Row, Writer
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(ActivationRecord)
+_SELECT = (
+    "SELECT a.doc, r.doc FROM activation a "
+    "LEFT JOIN activation r ON r.id = a.result_in WHERE "
+)
+_ELSEWHERE = Raw(b"null")
+#: A smaller result is written wherever it is.
+LARGE_RESULT_BYTES = 16 << 10
 AGE_CHECK_S = 60.0
 #: The part of what may be kept that goes at once: a hundredth.
 SLACK = 100
@@ -101,22 +115,34 @@ class ActivationStore:
             "SELECT coalesce(max(seq), 0) FROM activation"
         ).fetchone()
 
-    def add(self, record: ActivationRecord, *, within: str | None = None) -> Batch:
+    def add(
+        self,
+        record: ActivationRecord,
+        *,
+        within: str | None = None,
+        result_in: str | None = None,
+    ) -> Batch:
         """Keep `record`; returns the batch, to which the caller may add what belongs.
 
         Args:
             record: the finished activation.
             within: `pkg/name` of a packaged action, for the name filter (B34).
+            result_in: the activation with the same result that is added right after.
         """
         batch = self._writer.lazy()
-        self.add_to(batch, record, within=within)
+        self.add_to(batch, record, within=within, result_in=result_in)
         return batch
 
     def add_to(
-        self, batch: Batch, record: ActivationRecord, *, within: str | None = None
+        self,
+        batch: Batch,
+        record: ActivationRecord,
+        *,
+        within: str | None = None,
+        result_in: str | None = None,
     ) -> None:
         """Put the record into a batch of the caller's, e.g. that of an acceptance."""
-        row = self._row(record, within or record.name)
+        row = self._row(record, within or record.name, result_in)
         batch.insert("activation", (row,), len(row[-1]))  # type: ignore[arg-type]
         self._pending[record.activation_id] = row
         if len(batch.committed) == 0:
@@ -126,13 +152,15 @@ class ActivationStore:
     async def get(self, namespace: str, activation_id: str) -> ActivationRecord | None:
         row = self._pending.get(activation_id)
         if row is not None:
-            record = _decoder.decode(row[-1])  # type: ignore[arg-type]
+            other = row if row[-2] is None else self._pending.get(str(row[-2]))
+            if other is None:  # not yet: it is still being accepted
+                return None
+            record = _record(row[-1], None if other is row else other[-1])
             return record if record.namespace == namespace else None
         rows = await self._reader.rows(
-            "SELECT doc FROM activation WHERE id=? AND namespace=?",
-            (activation_id, namespace),
+            f"{_SELECT} a.id=? AND a.namespace=?", (activation_id, namespace)
         )
-        return _decoder.decode(rows[0][0]) if rows else None  # type: ignore[arg-type]
+        return _record(*rows[0]) if rows else None
 
     async def list(
         self,
@@ -148,11 +176,10 @@ class ActivationStore:
         where, parameters = _where(namespace, name, since, upto)
         await self._writer.flush()
         rows = await self._reader.rows(
-            f"SELECT doc FROM activation WHERE {where} "  # noqa: S608 built by _where
-            "ORDER BY start DESC, seq DESC LIMIT ? OFFSET ?",
+            f"{_SELECT} {where} ORDER BY a.start DESC, a.seq DESC LIMIT ? OFFSET ?",
             (*parameters, limit, skip),
         )
-        return [_decoder.decode(row[0]) for row in rows]  # type: ignore[arg-type]
+        return [_record(*row) for row in rows]
 
     async def count(
         self,
@@ -165,13 +192,19 @@ class ActivationStore:
         where, parameters = _where(namespace, name, since, upto)
         await self._writer.flush()
         rows = await self._reader.rows(
-            f"SELECT count(*) FROM activation WHERE {where}",  # noqa: S608
+            f"SELECT count(*) FROM activation a WHERE {where}",  # noqa: S608
             parameters,
         )
         return int(rows[0][0])  # type: ignore[call-overload, no-any-return]
 
-    def _row(self, record: ActivationRecord, within: str) -> Row:
+    def _row(self, record: ActivationRecord, within: str, result_in: str | None) -> Row:
         self._seq += 1
+        if result_in is not None:
+            if len(memoryview(record.response.result)) < LARGE_RESULT_BYTES:
+                result_in = None
+            else:
+                elsewhere = replace(record.response, result=_ELSEWHERE)
+                record = replace(record, response=elsewhere)
         return (
             self._seq,
             record.activation_id,
@@ -179,12 +212,22 @@ class ActivationStore:
             within,
             _bound(record) if "/" in within else None,
             record.start,
+            result_in,
             _encode(record),
         )
 
     def _settle(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self._pending.pop(row[1], None)  # type: ignore[call-overload]
+
+
+def _record(doc: Any, other: Any) -> ActivationRecord:
+    """The record; `other` is that of the activation in which its result is."""
+    record = _decoder.decode(doc)
+    if other is None:
+        return record
+    result = _decoder.decode(other).response.result
+    return replace(record, response=replace(record.response, result=result))
 
 
 def _bound(record: ActivationRecord) -> str | None:
@@ -197,10 +240,10 @@ def _where(
     namespace: str, name: str | None, since: int | None, upto: int | None
 ) -> tuple[str, tuple[object, ...]]:
     wanted = {
-        "namespace=?": namespace,
-        "? IN (name, bound)": name,
-        "start>=?": since,
-        "start<=?": upto,
+        "a.namespace=?": namespace,
+        "? IN (a.name, a.bound)": name,
+        "a.start>=?": since,
+        "a.start<=?": upto,
     }
     given = {clause: value for clause, value in wanted.items() if value is not None}
     return " AND ".join(given), tuple(given.values())

@@ -70,6 +70,9 @@ MIGRATIONS = (
         namespace TEXT PRIMARY KEY, doc BLOB NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE activation ADD COLUMN result_in TEXT;
+    """,
 )
 
 

@@ -33,7 +33,7 @@ from edge_agent.model.errors import Unavailable
 
 RETRY_S = 1.0
 CLOSE_TIMEOUT_S = 10.0
-#: The most rows of one statement: 6 columns * 128 stays far below SQLite's limit.
+#: The most rows of one statement: 8 columns * 128 stays far below SQLite's limit.
 CHUNK_ROWS = 128
 #: Where rows are larger than this on average each is a statement of its own.
 LARGE_ROW_BYTES = 8192
@@ -44,7 +44,9 @@ Row = tuple[object, ...]
 Statement = tuple[str, Row]
 #: Columns of the tables that take rows in bulk, and the key they are deleted by.
 COLUMNS = {
-    "activation": ("seq", "id", "namespace", "name", "bound", "start", "doc"),
+    "activation": (
+        *("seq", "id", "namespace", "name", "bound", "start", "result_in", "doc"),
+    ),
     "inbox": ("seq", "doc", "line"),
     "attempt": ("seq", "due_ms", "doc"),
     "dead_letter": ("seq", "id", "namespace", "doc"),

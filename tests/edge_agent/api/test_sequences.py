@@ -93,3 +93,24 @@ async def test_b8_a_sequence_that_becomes_code_keeps_no_components(
 
     assert answer.body["parameters"] == []
     assert "components" not in answer.body["exec"]
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_b49_a_sequences_result_is_also_its_last_components(
+    server: Any, size: int
+) -> None:
+    await server.put_action()
+    await put_sequence(server, "inner", "/_/a", "/_/a")
+    await put_sequence(server, "s", "/_/a", "/_/inner")
+    given = {"x": "y" * size}
+
+    answer = await server.invoke("s", body=given)
+
+    assert answer.body["response"]["result"] == given
+    _, inner = answer.body["logs"]
+    components = (await server.record(inner))["logs"]
+    for activation_id in (inner, *components, answer.body["activationId"]):
+        record = await server.record(activation_id)
+        assert record["response"]["result"] == given
+    listed = (await server("GET", "activations?docs=true")).body
+    assert [one["response"]["result"] for one in listed] == [given] * 5

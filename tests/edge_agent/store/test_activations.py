@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from edge_agent.model.activations import ActivationRecord, success
 from edge_agent.store.store import Store
 
@@ -98,3 +100,27 @@ async def test_the_bounds_hold_after_a_restart(
     async with open_store(records=5) as store:
         store.activations.add(record(9))
         assert await store.activations.count("guest") == 5
+
+
+async def test_a_large_result_that_two_records_have_is_written_once(
+    open_store: Callable[..., Store],
+) -> None:
+    step, whole = record(1, size=100_000), record(2, name="s", size=100_000)
+    whole = replace(whole, response=step.response)
+    small = record(3)
+    async with open_store() as store:
+        store.activations.add(step, result_in=whole.activation_id)
+        assert await store.activations.get("guest", step.activation_id) is None
+        store.activations.add(whole)
+        store.activations.add(small, result_in=whole.activation_id)
+        for one in (step, whole, small):  # in memory, then from the file
+            assert await store.activations.get("guest", one.activation_id) == one
+        assert await store.activations.list("guest") == [small, whole, step]
+    async with open_store(records=1) as store:
+        for one in (step, whole, small):
+            assert await store.activations.get("guest", one.activation_id) == one
+        sql = "SELECT sum(length(doc)) FROM activation"
+        (size,) = await store.activations._reader.rows(sql)
+        assert size[0] < 110_000
+        store.activations.add(record(4))
+        assert await store.activations.list("guest") == [record(4)]

@@ -23,7 +23,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 def put_lazily(store: Store, size: int) -> None:
     batch = store.writer.lazy()
-    row = (store.writer.commits + 1, "id", "guest", "a", None, 0, b"x" * size)
+    row = (store.writer.commits + 1, "id", "guest", "a", None, 0, None, b"x" * size)
     batch.insert("activation", [row], size)
 
 
