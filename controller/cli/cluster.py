@@ -37,6 +37,9 @@ def deploy_openwhisk(out: Output, ask: Ask) -> None:
         told = "deploying Apache OpenWhisk"
         _play(out, ask, "openwhisk", folder, _told_of(ask) | files, told)
         if ask.check:
+            from controller.deploy.manifests import counts_of, told_of
+
+            out.say(f"rendered and valid: {told_of(counts_of(manifest.read_text()))}")
             return
         from controller.deploy.openwhisk import read_applied, wait_until_healthy
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,20 @@ def main(arguments: Sequence[str]) -> int:
     judged = judge(Path(file).read_text(), *version)
     for problem in judged.problems:
         sys.stderr.write(f"error: {problem}\n")
-    told = ", ".join(f"{number} {kind}" for kind, number in judged.counts.items())
+    told = told_of(judged.counts)
     if judged.unknown:
         told += f" (without a schema: {', '.join(judged.unknown)})"
     sys.stdout.write(f"{told}\n")
     return 1 if judged.problems else 0
+
+
+def told_of(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {kind}" for kind, number in counts.items())
+
+
+def counts_of(text: str) -> dict[str, int]:
+    """Kind -> how many of it were rendered."""
+    return dict(Counter(_kind(one) for one in yaml.safe_load_all(text) if one))
 
 
 def judge(text: str, version: str = "") -> Judged:

@@ -83,3 +83,28 @@ def test_each_host_gets_keys_of_its_own_that_stay(inventory: Path) -> None:
     )
     assert found["cellar-lean"].apihost == "http://[2001:db8::2]:8080"
     assert found["cellar-lean"].auth != found["attic-lean"].auth
+
+
+def test_the_status_tells_of_clusters_beside_the_inventory(
+    edgectl: Edgectl, home: Path
+) -> None:
+    folder = home / ".config/edgewhisk"
+    folder.mkdir(parents=True)
+    closed = {"edge_agent_url": "http://127.0.0.1:1", "edge_agent_key": "u:k"}
+    (folder / "targets.toml").write_text(
+        '[ow]\napihost = "http://127.0.0.1:1"\nauth = "u:k"\n'
+        '[ow.kubernetes]\nnamespace = "a"\nrelease = "b"\nkubeconfig = "/none"\n'
+        '[other]\napihost = "http://127.0.0.1:1"\nauth = "u:k"\n'
+    )
+
+    alone = edgectl("fleet", "status", "--json")
+    (folder / "inventory.yaml").write_text(
+        json.dumps({"all": {"hosts": {"attic": closed}}})
+    )
+    beside = edgectl("fleet", "status", "--json")
+    named = edgectl("fleet", "status", "--node", "attic", "--json")
+
+    assert [one["name"] for one in alone.json] == ["ow"]
+    assert [one["name"] for one in beside.json] == ["attic", "ow"]
+    assert [one["name"] for one in named.json] == ["attic"]
+    assert (alone.code, beside.code, named.code) == (1, 1, 1)

@@ -97,6 +97,7 @@ def test_a_check_renders_and_validates_without_a_cluster(
     none = ended(edgectl(*on_cluster("deploy"), "--json"))
 
     assert good[0] == 0, good[2]
+    assert "rendered and valid: 2 Secret, 1 ConfigMap" in good[2]
     assert bad[0] == 1
     assert "Service owdev-nginx: spec.ports.0.port" in bad[2]
     assert none[0] == 1
