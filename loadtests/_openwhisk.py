@@ -82,6 +82,12 @@ class Host:
         with _unless(http.client.NOT_FOUND):
             self._answer("DELETE", f"{NAMESPACE}/{collection}/{name}")
 
+    def delete_actions(self, prefix: str) -> None:
+        """Delete those whose names begin with it."""
+        for action in self._answer("GET", f"{NAMESPACE}/actions?limit=200"):
+            if action["name"].startswith(prefix):
+                self.delete("actions", action["name"])
+
     def tell_feed(
         self,
         feed: str,

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import _options  # registers the options with Locust
 import gevent
-from _entities import Entity
+from _entities import Entity, entity_name
 from _openwhisk import Host
 from _samples import Samples
 from _slots import Slots
@@ -93,6 +93,15 @@ class Session:
                 entity.delete(host, self._options())
             except TargetError as error:
                 _log.warning("%s is left behind: %s", entity.name, error)
+        if host is not None:
+            self._sweep(host)
+
+    def _sweep(self, host: Host) -> None:
+        """Of users that put actions of their own, some are stopped in mid-call."""
+        try:
+            host.delete_actions(entity_name("", self._options()))
+        except TargetError as error:
+            _log.warning("actions of this run may be left behind: %s", error)
 
     def _restore(self) -> None:
         slots, self._slots = self._slots, None

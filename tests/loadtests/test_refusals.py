@@ -128,3 +128,33 @@ def test_a_scenario_that_does_not_exist(locust: Any, ended: Any) -> None:
     ran = ended(locust("NoSuchUser", "-t", "1s", host="http://127.0.0.1:1", auth=KEY))
     assert ran.code == 1
     assert "Unknown User(s): NoSuchUser" in ran.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("PayloadUser", "--payload-bytes", "3"), "0 or at least 12 are possible"),
+        (("PayloadUser", "--payload-bytes", "x"), "'x' is not bytes,bytes,..."),
+        (("LatencyUser", "--rate", "-1"), "'-1' is not a number above 0"),
+        (("TransferUser", "--transfer", "fly"), "--transfer fly: there are hop, image"),
+        (("BurstUser", "--work", "sleep"), "--work sleep: there are matmul"),
+        (("BurstUser", "--tasks", "0"), "--tasks 0: not numbers above 0"),
+        (("MqttResultUser",), "no broker: give --broker HOST:PORT"),
+        (("MqttResultUser", "--broker", "h:p"), "--broker h:p: not HOST:PORT"),
+        (("LatencyUser", "--language", "cobol"), "invalid choice: 'cobol'"),
+        (("LatencyUser", "--language", "nodejs"), "offers no runtime for nodejs"),
+        (("LatencyUser", "--slots", "2"), "has no /edge/v1/settings"),
+        (("--slots", "2"), "--slots is for one scenario alone, not for"),
+        (("LatencyUser", "--ca-file", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_a_wrong_option_is_named(
+    locust: Any, ended: Any, serve: Any, arguments: tuple[str, ...], words: str
+) -> None:
+    secure = "--ca-file" in arguments
+    url = serve(WithPython)
+    host = url.replace("http:", "https:") if secure else url
+    ran = ended(locust(*arguments, "-t", "1s", host=host, auth=KEY))
+    assert ran.code == 2, ran.output
+    assert words in ran.output
+    assert "Traceback" not in ran.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import json
 import signal
 import subprocess
@@ -73,6 +74,86 @@ def test_one_is_chosen_by_name(
     assert set(ran.requests) == names
     assert ran.failures == 0
     assert actions_on(agent) == []
+
+
+@pytest.mark.broker
+def test_the_others_run_when_they_are_named(
+    agent: Any, broker: Any, locust: Any, ended: Any, tmp_path: Path
+) -> None:
+    users = ("TransferUser", "ColdstartUser", "MqttResultUser", "MixedUser", "SoakUser")
+    options = ("--transfer", "hop,image,split", "--transfer-bytes", "0,1024,100000")
+    options += ("--package-bytes", "0,20000", "--day", "20", "--qos", "2")
+    options += ("--broker", broker.address, "--samples", str(tmp_path / "samples.csv"))
+    run = locust(
+        *(*users, *options, "-u", "12", "-r", "12", "-t", "6s"),
+        host=agent.url,
+        auth=agent.key,
+    )
+    ran = ended(run)
+    assert ran.code == 0, f"{ran.output}{ran.errors}"
+    assert ran.requests.keys() >= {
+        *("transfer 0 B hop", "transfer 1 KB call", "transfer 100,000 B hop"),
+        *("transfer image 64x48 hop", "transfer 1 MB as 10 x 100 KB"),
+        *("coldstart python 0 B", "coldstart python 20,000 B, init alone"),
+        *("mqtt qos 2 publish to result", "soak blocking", "soak accepted, then read"),
+    }
+    assert any(name.startswith("mixed ") for name in ran.requests)
+    rows = list(csv.DictReader((tmp_path / "samples.csv").read_text().splitlines()))
+    assert len(rows) == sum(ran.requests.values())
+    cold = [row for row in rows if row["name"] == "coldstart python 0 B"]
+    assert all(float(row["init_ms"]) >= 0 for row in cold)
+    assert actions_on(agent) == []
+
+
+def test_a_burst_ends_by_itself_and_counts_every_task(
+    agent: Any, locust: Any, ended: Any
+) -> None:
+    work = ("--work", "matmul,trees,download,files", "--tasks", "30")
+    run = locust("BurstUser", *work, host=agent.url, auth=agent.key)
+    ran = ended(run)
+    assert ran.code == 0, f"{ran.output}{ran.errors}"
+    for name in ("matmul", "trees", "download", "files"):
+        label = f"burst 30 {name} python"
+        assert ran.requests[f"{label}: ended"] == 30
+        assert ran.requests[f"{label}: all"] == 1
+    assert "MB/s" in ran.output
+
+
+def test_slots_are_set_for_the_run_and_given_back(
+    agent: Any, locust: Any, ended: Any
+) -> None:
+    run = locust(
+        *("ConcurrencyUser", "--slots", "2", "-u", "8", "-r", "8", "-t", "3s"),
+        *("--system-auth", agent.system_key, "--warm-up", "1"),
+        host=agent.url,
+        auth=agent.key,
+    )
+    ran = ended(run)
+    assert ran.code == 0, ran.output
+    (entry,) = ran.stats
+    mean_ms = entry["total_response_time"] / entry["num_requests"]
+    assert mean_ms > 3 * 30  # eight clients for two slots
+    assert setting(agent, "pool.memory_mb")["origin"] != "override"
+
+
+def test_an_open_loop_asks_at_its_rate(agent: Any, locust: Any, ended: Any) -> None:
+    run = locust(
+        *("PayloadUser", "--payload-bytes", "17", "--rate", "40", "-t", "4s"),
+        host=agent.url,
+        auth=agent.key,
+    )
+    ran = ended(run)
+    assert ran.code == 0, ran.output
+    assert ran.requests["payload 17 B"] == pytest.approx(160, rel=0.2)
+
+
+def setting(agent: Any, name: str) -> Any:
+    key = base64.b64encode(agent.system_key.encode()).decode()
+    request = urllib.request.Request(
+        f"{agent.url}/edge/v1/settings", headers={"Authorization": f"Basic {key}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)[name]
 
 
 @pytest.mark.node
