@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.hosts.site import Outcome, Site
+from tests.hosts.wsk import make_archive, sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,9 +31,15 @@ def site(
 
 
 @pytest.fixture(scope="module")
-def deployed(site: Site) -> Outcome:
+def wsk(site: Site) -> dict[str, str]:
+    archive = make_archive(site.folder)
+    return {"wsk_archive": str(archive), "wsk_archive_sha256": sha256(archive)}
+
+
+@pytest.fixture(scope="module")
+def deployed(site: Site, wsk: dict[str, str]) -> Outcome:
     site.machine.ssh("sudo mkdir -p /etc/avahi/services")  # as if avahi were there
-    return site.deploy(site.inventory())
+    return site.deploy(site.inventory(**wsk))
 
 
 def looked(site: Site, **variables: Any) -> tuple[int, dict[str, Any]]:
@@ -57,14 +64,20 @@ def test_a_node_that_is_well_has_advice_at_most(site: Site, deployed: Outcome) -
     assert found["report"]["isolation"]["level"] in {"namespaces", "full"}
 
 
-def test_where_avahi_is_the_node_is_announced_once(
-    site: Site, deployed: Outcome
+def test_where_avahi_is_the_node_is_announced_and_wsk_is_there(
+    site: Site, wsk: dict[str, str], deployed: Outcome
 ) -> None:
     assert deployed.code == 0
     announced = site.machine.ssh("cat /etc/avahi/services/edgewhisk.service")
+    said = site.machine.ssh("wsk").splitlines()
 
-    again = site.deploy(site.inventory())
+    again = site.deploy(site.inventory(**wsk))
 
+    assert said == [
+        "APIHOST=http://127.0.0.1:3233",
+        f"AUTH={site.key(site.machine)}",
+        "NAMESPACE=_",
+    ]
     assert "<txt-record>name=cellar</txt-record>" in announced
     assert "<port>443</port>" in announced
     assert again.changed == {"cellar": 0}, again.talk
@@ -113,7 +126,10 @@ def test_a_host_without_an_agent_and_one_that_is_off_are_told_apart(
     assert deployed.code == 0
     removed = site.play("remove", "-i", str(site.inventory()), "--yes")
     assert removed.code == 0, removed.talk
-    assert site.machine.ssh("ls /etc/avahi/services") == ""
+    assert (
+        site.machine.ssh("ls /etc/avahi/services; command -v wsk; cat .wskprops; true")
+        == ""
+    )
 
     code, found = looked(site)
     _, off = looked(site, hosts={"cellar": {"ansible_host": "10.77.0.99"}})

@@ -6,12 +6,9 @@ here stands in for it (`standalone/Standalone.java`), on a Java that is linked h
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import re
 import shutil
-import tarfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +18,7 @@ import pytest
 
 from tests.hosts.conftest import run
 from tests.hosts.site import FINGERPRINT, Outcome, Site
+from tests.hosts.wsk import make_archive, sha256
 
 if TYPE_CHECKING:
     from tests.hosts.conftest import Lab
@@ -29,11 +27,6 @@ pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SOURCE = Path(__file__).parent / "standalone" / "Standalone.java"
 PUBLIC = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502"
-WSK = "#!/bin/sh\n# stands in for the CLI\ncat ~/.wskprops\n"
-
-
-def sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +60,7 @@ def site(
 @pytest.fixture(scope="module")
 def wsk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive as upstream's releases are."""
-    archive = tmp_path_factory.mktemp("wsk") / "wsk.tgz"
-    with tarfile.open(archive, "w:gz") as tar:
-        for name, text, mode in (("wsk", WSK, 0o755), ("LICENSE.txt", "...", 0o644)):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text), mode
-            tar.addfile(entry, io.BytesIO(text.encode()))
-    return archive
+    return make_archive(tmp_path_factory.mktemp("wsk"))
 
 
 @pytest.fixture(scope="module")
@@ -234,8 +221,8 @@ def test_remove_leaves_nothing(
     outcome = site.play("remove", "--engine", "lean", "-i", inventory, "--yes")
     left = site.machine.ssh(
         "ls -d /opt/openwhisk-lean /etc/openwhisk-lean /var/lib/openwhisk-lean /opt/wsk"
-        " /usr/local/bin/wsk /etc/systemd/system/openwhisk* 2>/dev/null;"
-        " id openwhisk 2>/dev/null; ss -Hltn 'sport = :3233'; true"
+        " /usr/local/bin/wsk /etc/systemd/system/openwhisk*"
+        " ~/.wskprops 2>/dev/null; id openwhisk 2>/dev/null; ss -Hltn 'sport = :3233'; true"
     )
 
     assert outcome.code == 0, outcome.talk
