@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
+from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from edge_agent.engine.catalog import Catalog
@@ -22,9 +23,6 @@ from edge_agent.telemetry.health import Health
 from edge_agent.telemetry.node_metrics import PoolCounts
 from edge_agent.telemetry.stream import ActivationStream
 
-if TYPE_CHECKING:
-    from edge_agent.api.router import Target
-
 REQUEST_ID = "X-Request-ID"
 #: An incoming transaction id that starts so is not reused (A2).
 _SYSTEM_PREFIX = "sid_"
@@ -33,6 +31,29 @@ _REQUEST_ID_MAX = 256
 
 def _no_pool() -> PoolCounts:
     return PoolCounts({}, {}, 0, 0)
+
+
+Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
+Methods = Mapping[str, Handler]
+_NONE: Methods = {}
+
+
+class Target(NamedTuple):
+    """What a path is aimed at; names decoded, `methods` empty when there is no route.
+
+    `illegal` is the text about a name that cannot be (A61); it is the answer once the
+    caller is known and the route exists. `extension` and `path` are a web action's.
+    """
+
+    methods: Methods = _NONE
+    rest: bool = True
+    keyed: bool = True
+    namespace: str = OWN_NAMESPACE
+    package: str | None = None
+    name: str = ""
+    illegal: str = ""
+    extension: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,8 @@ look-up.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -36,18 +35,14 @@ from edge_agent.api import (
 )
 from edge_agent.api.answers import REST, SERVICE, answer_text
 from edge_agent.api.auth import authenticate
-from edge_agent.api.call import Call
+from edge_agent.api.call import Call, Methods, Target
 from edge_agent.api.web_request import split_extension
 from edge_agent.model.errors import IllegalName, MethodNotAllowed, NoRoute, UriTooLong
 from edge_agent.model.names import (
-    OWN_NAMESPACE,
     check_activation_id,
     check_name,
     check_namespace,
 )
-
-Handler = Callable[[Call], Awaitable[web.StreamResponse]]
-Methods = Mapping[str, Handler]
 
 URI_MOST = 8192
 #: Longer paths are read anew: strangers must not fill the memory.
@@ -56,7 +51,6 @@ _REST_METHODS = frozenset(("PUT", "GET", "DELETE", "POST", "HEAD", "PATCH"))
 #: In the order in which a 405 names them.
 _SERVED = ("GET", "PUT", "PATCH", "POST", "DELETE")
 _REST_ALLOW = "PUT, GET, DELETE, POST, HEAD, OPTIONS, PATCH"
-_NONE: Methods = {}
 #: In place of a package's name in the URL of a web action.
 _NO_PACKAGE = "default"
 
@@ -165,24 +159,6 @@ NAMED: Mapping[str, Methods] = {
         "DELETE": subjects.delete_limits,
     },
 }
-
-
-class Target(NamedTuple):
-    """What a path is aimed at; names decoded, `methods` empty when there is no route.
-
-    `illegal` is the text about a name that cannot be (A61); it is the answer once the
-    caller is known and the route exists. `extension` and `path` are a web action's.
-    """
-
-    methods: Methods = _NONE
-    rest: bool = True
-    keyed: bool = True
-    namespace: str = OWN_NAMESPACE
-    package: str | None = None
-    name: str = ""
-    illegal: str = ""
-    extension: str = ""
-    path: str = ""
 
 
 async def dispatch(call: Call) -> web.StreamResponse:
