@@ -10,6 +10,7 @@ ends with the connection.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import cast
 
@@ -168,10 +169,15 @@ OnAnswer = Callable[[HttpAnswer | None], None]
 
 
 class Connection(asyncio.Protocol):
-    """One connection to a runtime; `ask` once at a time."""
+    """One connection to a runtime; `ask` once at a time.
 
-    def __init__(self) -> None:
+    Each answer is acknowledged at once: a runtime that writes its headers before its
+    body, without TCP_NODELAY, would wait 40 ms between them.
+    """
+
+    def __init__(self, socket: socket.socket) -> None:
         self.closed = False
+        self._socket = socket
         self._transport: asyncio.Transport
         self._reader: AnswerReader | None = None
         self._tell: OnAnswer | None = None
@@ -185,6 +191,8 @@ class Connection(asyncio.Protocol):
         self._reader = AnswerReader(limit)
         self._tell = tell
         self._transport.writelines((_head(path, len(body)), body))
+        if not self.closed:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def data_received(self, data: bytes) -> None:
         if self._reader is None:  # nobody asked

@@ -18,6 +18,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -196,7 +197,9 @@ class ContainerSandbox:
         socket = await asyncio.to_thread(reach.socket)
         try:
             await self._loop.sock_connect(socket, (reach.address, PORT))
-            _, connection = await self._loop.create_connection(Connection, sock=socket)
+            _, connection = await self._loop.create_connection(
+                partial(Connection, socket), sock=socket
+            )
         except BaseException:
             socket.close()
             raise
