@@ -26,7 +26,7 @@ from edge_agent.engine.catalog_sequences import (
     read_components,
     shown,
 )
-from edge_agent.engine.catalog_sizes import check_exec, check_key_values
+from edge_agent.engine.catalog_sizes import check_entries, check_exec
 from edge_agent.engine.limits import Limits
 from edge_agent.model.entities import (
     FIRST_VERSION,
@@ -233,9 +233,7 @@ class Actions:
 
     def _check_sizes(self, put: ActionPut, exec_: Exec | None) -> None:
         check_exec(exec_, limit=self._limits.system.code_bytes)
-        limit = self._limits.system.payload_bytes
-        check_key_values("parameters", put.parameters, limit=limit)
-        check_key_values("annotations", put.annotations, limit=limit)
+        check_entries(put, limit=self._limits.system.payload_bytes)
 
     async def _with_code(self, action: Action) -> Action:
         if action.exec.code is not UNSET or action.exec.kind in _CODELESS:

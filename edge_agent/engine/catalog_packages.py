@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from edge_agent.engine.bindings import overlay
 from edge_agent.engine.catalog_bodies import PackagePut, read_package
 from edge_agent.engine.catalog_lookup import Lookup
-from edge_agent.engine.catalog_sizes import check_key_values
+from edge_agent.engine.catalog_sizes import check_entries
 from edge_agent.engine.limits import Limits
 from edge_agent.model.entities import (
     FIRST_VERSION,
@@ -83,9 +83,7 @@ class Packages:
         if name.name == RESERVED:
             raise BadRequest(f"Package name '{RESERVED}' is reserved.")
         put = read_package(body, own=identity.namespace)
-        limit = self._limits.system.payload_bytes
-        check_key_values("parameters", put.parameters, limit=limit)
-        check_key_values("annotations", put.annotations, limit=limit)
+        check_entries(put, limit=self._limits.system.payload_bytes)
         existing = self._lookup.to_put(Package, name, overwrite=overwrite)
         now_ms = self._lookup.next_ms()
         package = decide_package(existing, put, name=name, now_ms=now_ms)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 from msgspec import UNSET
 
@@ -26,6 +28,22 @@ def check_key_values(what: str, entries: list[KeyValue] | None, *, limit: int) -
     size = sum(_length(e.key) + len(_encode(e.value)) for e in entries or [])
     if size > limit:
         raise TooLarge(what, size=size, limit=limit)
+
+
+class Put(Protocol):
+    """What is put of any entity has these."""
+
+    @property
+    def parameters(self) -> list[KeyValue] | None: ...
+
+    @property
+    def annotations(self) -> list[KeyValue] | None: ...
+
+
+def check_entries(put: Put, *, limit: int) -> None:
+    """Raise TooLarge when its parameters, or its annotations, are above `limit`."""
+    check_key_values("parameters", put.parameters, limit=limit)
+    check_key_values("annotations", put.annotations, limit=limit)
 
 
 def _length(text: str) -> int:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from edge_agent.engine.catalog_bodies import TriggerPut, read_trigger
 from edge_agent.engine.catalog_lookup import Lookup
-from edge_agent.engine.catalog_sizes import check_key_values
+from edge_agent.engine.catalog_sizes import check_entries
 from edge_agent.engine.limits import Limits
 from edge_agent.engine.options import check_options
 from edge_agent.model.entities import FIRST_VERSION, Rule, Trigger, next_version
@@ -58,9 +58,7 @@ class Triggers:
     ) -> tuple[Trigger, list[Rule]]:
         self._lookup.check_changeable(identity, name)
         put = read_trigger(body)
-        limit = self._limits.system.payload_bytes
-        check_key_values("parameters", put.parameters, limit=limit)
-        check_key_values("annotations", put.annotations, limit=limit)
+        check_entries(put, limit=self._limits.system.payload_bytes)
         existing = self._lookup.to_put(Trigger, name, overwrite=overwrite)
         now_ms = self._lookup.next_ms()
         trigger = decide_trigger(existing, put, name=name, now_ms=now_ms)

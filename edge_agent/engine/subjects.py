@@ -7,6 +7,7 @@ is given the namespace finds it there.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -52,6 +53,8 @@ class Subjects:
         self._limits = limits
         self._own = frozenset(own)
         self._check_key = check_key
+        #: What is free when it is looked at must be so when it is taken.
+        self._changing = asyncio.Lock()
         for namespace, limited in store.overrides.limits.items():
             limits.set_own(namespace, limited)
 
@@ -89,14 +92,15 @@ class Subjects:
         """
         if len(name) < SUBJECT_LEAST:
             raise BadRequest(f"A subject has at least {SUBJECT_LEAST} characters.")
-        made = [
-            self._identity(check_name(name), namespace, auth)
-            for namespace in dict.fromkeys(namespaces or [name])
-        ]
-        if auth is not None and len(made) > 1:
-            raise BadRequest("A key opens one namespace: name one with the key.")
-        for identity in made:
-            await self._subjects.put(identity)
+        async with self._changing:
+            made = [
+                self._identity(check_name(name), namespace, auth)
+                for namespace in dict.fromkeys(namespaces or [name])
+            ]
+            if auth is not None and len(made) > 1:
+                raise BadRequest("A key opens one namespace: name one with the key.")
+            for identity in made:
+                await self._subjects.put(identity)
         return self.get(name)
 
     async def delete(self, name: str, namespace: str | None = None) -> Subject:
