@@ -193,6 +193,8 @@ def remove(
         variables=variables_of(var, var_file),
     )
     if not ask.is_ours:
+        if keep_data:
+            raise InputError("--keep-data goes with --engine edge only")
         if not yes and not typer.confirm(f"Remove the engine {engine} and its data?"):
             raise typer.Exit(1)
         remove_engine(out, ask)

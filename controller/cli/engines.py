@@ -183,12 +183,16 @@ _FILES = frozenset(
 
 def absolute(variables: Mapping[str, Any]) -> dict[str, Any]:
     """The variables, with files as the caller's shell means them."""
-    return {
-        name: str(Path(str(value)).expanduser().absolute())
-        if name in _FILES and value
-        else value
-        for name, value in variables.items()
-    }
+    return {name: _absolute(name, value) for name, value in variables.items()}
+
+
+def _absolute(name: str, value: Any) -> Any:
+    """A chart may be a file or a name."""
+    if not isinstance(value, str) or not value:
+        return value
+    path = Path(value).expanduser()
+    is_file = name in _FILES or (name == "openwhisk_chart" and path.exists())
+    return str(path.absolute()) if is_file else value
 
 
 def _hosts(ask: Ask) -> tuple[Path, list[str]]:
@@ -203,3 +207,7 @@ def _check_platform(ask: Ask) -> None:
         raise InputError("--engine openwhisk runs on a cluster: add --on kubernetes")
     if ask.engine is not Engine.OPENWHISK and ask.on is not None:
         raise InputError(f"--on {ask.on} goes with --engine openwhisk only")
+    if ask.on is not None and (ask.inventory or ask.limit or ask.forks):
+        raise InputError(
+            "a cluster has no inventory: its variables come by --var and --var-file"
+        )

@@ -40,6 +40,10 @@ def inventory(tmp_path: Path) -> Path:
         (("--engine", "lean", "--var", "openwhisk_lean_port"), "takes NAME=VALUE"),
         (("--engine", "lean", "--var-file", "/none.yaml"), "no such file"),
         (("--engine", "lean"), "no inventory"),
+        (
+            ("--engine", "openwhisk", "--on", "kubernetes", "--limit", "attic"),
+            "a cluster has no inventory",
+        ),
         (("--engine", "docker"), "'docker' is not one of"),
     ],
 )

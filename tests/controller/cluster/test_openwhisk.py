@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,37 @@ def test_on_openshift_the_route_is_the_way_in(
     assert left == []
 
 
+def test_without_a_host_the_route_is_below_the_clusters_domain(
+    edgectl: Edgectl, plane: Plane, tmp_path: Path
+) -> None:
+    from kubernetes import client
+
+    make_openshift(plane)
+    given = variables(
+        tmp_path,
+        openwhisk_kubeconfig=str(plane.kubeconfig),
+        openwhisk_namespace="routed",
+        openwhisk_values={"nginx": {"httpsNodePort": 31004}},
+        openwhisk_timeout_s=1,
+    )
+
+    deployed = ended(edgectl(*on_cluster("deploy"), *given))
+    again = ended(
+        edgectl(*on_cluster("deploy"), *given, "--var", "openwhisk_invokers=4")
+    )
+
+    objects = client.CustomObjectsApi(plane.core.api_client)
+    of_routes = ("route.openshift.io", "v1", "routed", "routes")
+    (route,) = objects.list_namespaced_custom_object(*of_routes)["items"]
+    assert "not healthy within 1 s" in deployed[2]
+    assert route["spec"]["host"] == "routed.apps.test"
+    assert "changed: Install the chart" in again[2]
+    invokers = plane.until(
+        lambda: sum("invoker" in pod.metadata.name for pod in plane.pods("routed")) == 4
+    )
+    assert invokers
+
+
 def test_what_does_not_come_to_serve_is_named(
     edgectl: Edgectl, plane: Plane, tmp_path: Path
 ) -> None:
@@ -268,10 +300,12 @@ def sizes_of(plane: Plane) -> dict[str, str]:
 
 
 def make_openshift(plane: Plane) -> None:
-    """The two kinds of OpenShift that a deployment asks for."""
+    """The two kinds of OpenShift that a deployment asks for, and the domain."""
     from kubernetes import client
 
     definitions = client.ApiextensionsV1Api(plane.core.api_client)
+    if definitions.list_custom_resource_definition().items:
+        return
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {"name": "v1", "served": True, "storage": True}
     for group, kind, plural, scope in ROUTES:
@@ -285,3 +319,19 @@ def make_openshift(plane: Plane) -> None:
         definitions.create_custom_resource_definition(
             {"metadata": {"name": f"{plural}.{group}"}, "spec": spec}
         )
+    domain = {
+        "apiVersion": "config.openshift.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "cluster"},
+        "spec": {"domain": "apps.test"},
+    }
+    objects = client.CustomObjectsApi(plane.core.api_client)
+    place = ("config.openshift.io", "v1", "ingresses")
+
+    def made() -> bool:
+        with suppress(client.ApiException):  # its kind takes a moment
+            objects.create_cluster_custom_object(*place, domain)
+            return True
+        return False
+
+    plane.until(made)
