@@ -46,11 +46,23 @@ def _row(found: Found) -> tuple[str, ...]:
 
 
 @with_output
-def show(out: Output, name: Name) -> None:
+def show(
+    out: Output,
+    name: Name,
+    *,
+    png: Annotated[
+        bool,
+        typer.Option("--png", help="Draw run.png into the folder of a finished run."),
+    ] = False,
+) -> None:
     """Show a run: how far it is, and when it is done its report and details."""
-    from controller.mapreduce.runs import find_run, reports_of
+    from controller.mapreduce.gantt import draw_run
+    from controller.mapreduce.runs import find_run, report_of, reports_of
 
     found = find_run(name)
+    if png:
+        for drawn in draw_run(found.folder, report_of(found), png=True):
+            out.ok(f"drew {drawn}")
     document = found.document()
     for file, content in reports_of(found).items():
         document[file.removesuffix(".json")] = content

@@ -51,11 +51,12 @@ def sweep(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where the figures and data go.")
     ] = Path("sweep"),
+    png: Annotated[bool, typer.Option("--png", help="Figures as PNG too.")] = False,
 ) -> None:
     """Run a job again and again, and draw how long it took.
 
     Writes sweep.json, chunks.svg (seconds over chunks, the prior cluster's curves
-    beside them) and, for several --nodes, speed-up.svg; PNG too where matplotlib is.
+    beside them) and, for several --nodes, speed-up.svg.
     """
     from controller.mapreduce.options import OptionError
     from controller.mapreduce.runs import prune
@@ -77,7 +78,7 @@ def sweep(
     prune()
     out.mkdir(parents=True, exist_ok=True)
     _keep(out, [point.document() for point in points])
-    drawn = draw(job.name, points, out)
+    drawn = draw(job.name, points, out, png=png)
     _tell(call, points, [*drawn, out / "sweep.json"])
 
 

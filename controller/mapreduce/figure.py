@@ -1,6 +1,7 @@
-"""Drawings made of rectangles, lines and words: SVG always, PNG where matplotlib is.
+"""Drawings made of rectangles, lines and words: SVG always, PNG when it is asked for.
 
-Pixels count from the top left corner. Colours are those of CSS.
+Pixels count from the top left corner. Colours are those of CSS. PNG is matplotlib's
+work: a second, and more memory than a run of a hundred thousand chunks takes.
 """
 
 from __future__ import annotations
@@ -9,12 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 from xml.sax.saxutils import escape
+
+from edge_agent.model.errors import EdgeWhiskError
 
 #: Told apart by people who do not see all colours too.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999")
 FONT_PX = 12
 _ANCHORS = {"start": "left", "middle": "center", "end": "right"}
+
+
+class FigureError(EdgeWhiskError):
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self) -> None:
+        super().__init__("PNG needs matplotlib: pip install 'edgewhisk[figures]'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +80,20 @@ class Figure:
         )
         return "\n".join([head, *map(_svg, self.shapes), "</svg>\n"])
 
-    def save(self, place: Path) -> list[Path]:
-        """`place` without its ending: writes PLACE.svg, and PLACE.png if it can."""
-        svg, png = place.with_suffix(".svg"), place.with_suffix(".png")
-        svg.write_text(self.svg())
-        if find_spec("matplotlib") is None:
-            return [svg]
-        _save_png(self, png)
-        return [svg, png]
+    def save(self, place: Path, *, png: bool = False) -> list[Path]:
+        """`place` without its ending: writes PLACE.svg, and PLACE.png when asked.
+
+        Raises:
+            FigureError: there is no matplotlib.
+        """
+        saved = [place.with_suffix(".svg")]
+        saved[0].write_text(self.svg())
+        if png:
+            if find_spec("matplotlib") is None:
+                raise FigureError
+            saved.append(place.with_suffix(".png"))
+            _save_png(self, saved[1])
+        return saved
 
 
 def _svg(shape: Box | Line | Words) -> str:

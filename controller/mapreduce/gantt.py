@@ -18,20 +18,21 @@ from controller.mapreduce.progress import NodeReport, Report
 LEFT, RIGHT, TOP, WIDTH = 130, 20, 30, 1000
 BAR, CPU, GAP = 10, 24, 14
 MOST_ROWS = 8
+BETWEEN_PX = 1.5
 #: Bars of one row nearer than this are drawn as one.
-APART_PX = 0.3
+APART_PX = 2.0
 PICTURE = "run"
 
 #: From, to: seconds of the run.
 Span = tuple[float, float]
 
 
-def draw_run(folder: Path, report: Report) -> list[Path]:
-    """Write `run.svg` (and `run.png` if possible) to the folder of a run."""
+def draw_run(folder: Path, report: Report, *, png: bool = False) -> list[Path]:
+    """Write `run.svg` to the folder of a run, and `run.png` when asked."""
     spans: dict[str, list[Span]] = {node.name: [] for node in report.nodes}
     for entry, _ in entry_lines(folder / RESULTS):
         spans.setdefault(entry.node, []).append(_span(entry))
-    return picture(report, spans).save(folder / PICTURE)
+    return picture(report, spans).save(folder / PICTURE, png=png)
 
 
 def _span(entry: Entry) -> Span:
@@ -53,6 +54,7 @@ def picture(report: Report, spans: dict[str, list[Span]]) -> Figure:
         f" {len(report.nodes)} nodes, efficiency {report.efficiency:.0%}",
     )
     y = float(TOP)
+    _draw_axis(figure, seconds, y + sum(heights))
     for number, node in enumerate(report.nodes):
         _draw_node(
             figure,
@@ -63,7 +65,6 @@ def picture(report: Report, spans: dict[str, list[Span]]) -> Figure:
             colour=COLOURS[number % len(COLOURS)],
         )
         y += heights[number]
-    _draw_axis(figure, seconds, y)
     return figure
 
 
@@ -91,7 +92,7 @@ def _draw_node(
     figure.words(LEFT - 8, y + BAR, node.name, "end")
     for row, spans in enumerate(rows):
         for start, end in merged(spans, APART_PX / px_per_s):
-            width = max((end - start) * px_per_s - 0.4, 0.3)
+            width = max((end - start) * px_per_s - BETWEEN_PX, 0.5)
             top = y + row * BAR
             figure.box(LEFT + start * px_per_s, top, width, BAR - 2, colour)
     base = y + len(rows) * BAR + CPU

@@ -25,6 +25,7 @@ from controller.mapreduce.journal import (
     holder_of,
 )
 from controller.mapreduce.plan import Header, read_header, runs_home
+from controller.mapreduce.progress import NodeReport, Report
 
 #: For a run to take its actions off its nodes.
 STOP_S = 20.0
@@ -93,6 +94,41 @@ def reports_of(found: Found) -> dict[str, Any]:
         with suppress(OSError, msgspec.MsgspecError):
             documents[name] = msgspec.json.decode((found.folder / name).read_bytes())
     return documents
+
+
+def report_of(found: Found) -> Report:
+    """As it was when the run was done, without the result.
+
+    Raises:
+        RunUnknown: it is not done.
+    """
+    documents = reports_of(found)
+    if documents.keys() != {REPORT, DETAILS}:
+        raise RunUnknown(f"run {found.header.run} is {found.state}: it has no report")
+    report, details = documents[REPORT], documents[DETAILS]
+    nodes = tuple(
+        NodeReport(
+            name=node["name"],
+            chunks=node["chunks"],
+            busy_s=node["busy_s"],
+            items_per_s=node["items_per_s"],
+            failures=node["failures"],
+            slots=more["slots"],
+            items=more["items"],
+            cpu=tuple((at, share) for at, share in more["cpu"]),
+        )
+        for node, more in zip(report["nodes"], details["nodes"], strict=True)
+    )
+    return Report(
+        run=report["run"],
+        result=None,
+        seconds=report["seconds"],
+        chunks=report["chunks"],
+        retries=report["retries"],
+        backups=report["backups"],
+        nodes=nodes,
+        map_s=details["map_s"],
+    )
 
 
 def stop(found: Found) -> None:

@@ -51,7 +51,7 @@ class Case:
         said = [f"{name}={value}" for name, value in self.settings.items()]
         said.append(f"{self.nodes} nodes" if self.nodes != 1 else "1 node")
         if self.cpus is not None:
-            said.append(f"{self.cpus:g} CPUs")
+            said.append("1 CPU" if self.cpus == 1 else f"{self.cpus:g} CPUs")
         return ", ".join(said)
 
 
@@ -143,7 +143,7 @@ def over_chunks(name: str, points: Sequence[Point]) -> Figure:
         for label, group in _grouped(points, lambda point: point.case.label)
     ]
     curves += [
-        Curve(f"prior cluster, {cores} cores", [*map(_pair, known)], thin=True)
+        Curve(f"prior cluster, {_cores(cores)}", [*map(_pair, known)], thin=True)
         for cores, known in PRIOR.items()
     ]
     x, y = Axis("chunks", log=True), Axis("seconds", log=True)
@@ -164,10 +164,12 @@ def over_nodes(name: str, points: Sequence[Point]) -> Figure:
     return plot(f"{name}: speed-up over nodes", curves, x=x, y=y)
 
 
-def draw(name: str, points: Sequence[Point], folder: Path) -> list[Path]:
-    drawn = over_chunks(name, points).save(folder / "chunks")
+def draw(
+    name: str, points: Sequence[Point], folder: Path, *, png: bool = False
+) -> list[Path]:
+    drawn = over_chunks(name, points).save(folder / "chunks", png=png)
     if len({point.case.nodes for point in points}) > 1:
-        drawn += over_nodes(name, points).save(folder / "speed-up")
+        drawn += over_nodes(name, points).save(folder / "speed-up", png=png)
     return drawn
 
 
@@ -178,6 +180,10 @@ def _grouped(
     for point in points:
         groups.setdefault(key(point), []).append(point)
     return list(groups.items())
+
+
+def _cores(count: int) -> str:
+    return "1 core" if count == 1 else f"{count} cores"
 
 
 def _pair(known: tuple[int, float]) -> tuple[float, float]:
