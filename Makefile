@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+JOBS   ?= auto
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -18,8 +19,8 @@ SYSTEM := bwrap:bubblewrap mosquitto:mosquitto node:nodejs npm:npm cc:gcc,libc6-
 demo: $(RUN_STAMP) ## three agents here: sensor readings to results, and pi (KEEP=1 leaves it running)
 	$(BIN)/edgectl demo $(if $(KEEP),--keep) $(ARGS)
 
-test: $(DEV_STAMP) system-packages prometheus ## the whole suite (ARGS="-k name" for a part of it)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV_STAMP) system-packages prometheus ## the whole suite, a file on each core (ARGS="-k name" for a part of it, JOBS=0: in one process)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(DEV_STAMP) ## ruff, mypy strict, codespell, yamllint, ansible-lint
 	$(BIN)/ruff check .

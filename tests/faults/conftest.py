@@ -23,6 +23,7 @@ import pytest
 FULL = os.environ.get("EW_FAULTS") == "full"
 #: What the runs of the action say goes here: it must never overflow.
 RECEIVE_BYTES = 8 << 20
+FAULT = "fault"  # what a row travels under from a test to the end of the run
 COLUMNS = ("fault", "sent", "lost", "duplicates", "allowed", "dead", "seconds")
 SETTINGS = """
 [sandbox]
@@ -231,25 +232,31 @@ def publish() -> Iterator[Callable[..., Publisher]]:
         publisher.close()
 
 
-_rows: list[tuple[Any, ...]] = []
-
-
 @pytest.fixture
-def tell() -> Callable[..., None]:
+def tell(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Add a line to the table at the end of the run."""
 
     def add(fault: str, **cells: Any) -> None:
-        _rows.append((fault, *(cells.get(column, "") for column in COLUMNS[1:])))
+        row = (fault, *(cells.get(column, "") for column in COLUMNS[1:]))
+        request.node.user_properties.append((FAULT, row))
 
     return add
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _rows:
+    reports = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if report.when == "call"
+    ]
+    told = [p for report in reports for p in report.user_properties]
+    rows = [row for name, row in told if name == FAULT]
+    if not rows:
         return
     terminalreporter.section("faults")
-    widths = [max(len(str(row[i])) for row in (COLUMNS, *_rows)) for i in range(7)]
-    for row in (COLUMNS, *_rows):
+    widths = [max(len(str(row[i])) for row in (COLUMNS, *rows)) for i in range(7)]
+    for row in (COLUMNS, *rows):
         cells = (
             str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)
         )
