@@ -94,10 +94,7 @@ async def get_action(
     """Show an action, without its code, or only its code."""
     from msgspec import UNSET
 
-    from controller.fleet.fleet import first_found
-
-    async with call.clients() as clients:
-        _, found = await first_found(clients, lambda c: c.get_action(name, code=code))
+    found = await call.first(lambda c: c.get_action(name, code=code))
     if code and found.exec.code is UNSET:
         raise Failed(f"action {name} has no code: its kind is {found.exec.kind}")
     if code and not call.out.json:

@@ -123,13 +123,7 @@ async def tail(
 
 
 async def _record(call: Call, activation_id: str) -> ActivationRecord:
-    from controller.fleet.fleet import first_found
-
-    async with call.clients() as clients:
-        _, record = await first_found(
-            clients, lambda c: c.get_activation(activation_id)
-        )
-    return record
+    return await call.first(lambda c: c.get_activation(activation_id))
 
 
 async def _follow(client: Client, ended: asyncio.Queue[Ended]) -> None:

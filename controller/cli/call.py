@@ -13,11 +13,11 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -28,6 +28,7 @@ from controller.fleet.target import Choice, Chosen, choose
 if TYPE_CHECKING:
     from controller.fleet.client import Client
 
+Found = TypeVar("Found")
 _TARGET = "Target (default: OPENWHISK_APIHOST, ~/.wskprops, or the local fleet)"
 
 Fleet = Annotated[
@@ -115,6 +116,14 @@ class Call:
                 await stack.enter_async_context(Client(target, **options))
                 for target in self.chosen().targets
             ]
+
+    async def first(self, get: Callable[[Client], Awaitable[Found]]) -> Found:
+        """What the first node that has it has."""
+        from controller.fleet.fleet import first_found
+
+        async with self.clients() as clients:
+            _, found = await first_found(clients, get)
+        return found
 
 
 Command = Callable[..., None] | Callable[..., Coroutine[Any, Any, None]]

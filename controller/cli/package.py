@@ -58,11 +58,7 @@ async def create_package(
 @with_target
 async def get_package(call: Call, name: Name) -> None:
     """Show a package with its actions and feeds."""
-    from controller.fleet.fleet import first_found
-
-    async with call.clients() as clients:
-        _, found = await first_found(clients, lambda c: c.get_package(name))
-    call.out.document(found)
+    call.out.document(await call.first(lambda c: c.get_package(name)))
 
 
 @app.command("list")

@@ -52,11 +52,7 @@ async def create_rule(
 @with_target
 async def get_rule(call: Call, name: Name) -> None:
     """Show a rule."""
-    from controller.fleet.fleet import first_found
-
-    async with call.clients() as clients:
-        _, found = await first_found(clients, lambda c: c.get_rule(name))
-    call.out.document(found)
+    call.out.document(await call.first(lambda c: c.get_rule(name)))
 
 
 @app.command("list")
