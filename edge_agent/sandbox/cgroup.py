@@ -5,8 +5,9 @@ there is a parent `edgewhisk-<pid>-...` per factory, in it a child per sandbox. 
 version 2 a group with processes may not hand controllers to its children: the agent
 first moves itself into a leaf, and where others share its group there are no groups.
 
-Each sandbox's share of the processors is that of its memory (D12), and all of them
-together have as much as the agent alone, so that it is served while they work.
+Each sandbox's share of the processors is that of its memory (D12). All of them together
+weigh as many programs as there are processors, however many they are and run: so the
+agent has its part while they work, and so has whatever else runs on the machine.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ V1, V2 = 1, 2
 #: What a sandbox of 256 MB weighs, which is what everything weighs by default.
 WEIGHT_OF_STANDARD = {V1: 1024, V2: 100}
 STANDARD_MB = 256
-WEIGHT_MOST = 10_000
+_WEIGHTS = {V1: ("cpu.shares", 2, 262_144), V2: ("cpu.weight", 1, 10_000)}
 _REMOVE_TRIES, _REMOVE_PAUSE_S = 20, 0.005
 
 
@@ -108,9 +109,7 @@ class Group:
         if self.memory is not None:
             _bound_memory(f"{self.memory}", self.version, memory_mb << 20)
         if self.cpu is not None:
-            name = "cpu.shares" if self.version == V1 else "cpu.weight"
-            weight = WEIGHT_OF_STANDARD[self.version] * memory_mb // STANDARD_MB
-            write_text(f"{self.cpu}/{name}", str(min(max(weight, 2), WEIGHT_MOST)))
+            _weigh(self.cpu, self.version, memory_mb)
 
     def kill(self) -> None:
         """Every process in here; under version 1 one that forks meanwhile may live."""
@@ -179,6 +178,9 @@ class GroupMaker:
             except OSError:
                 self.close()
                 raise
+        if self._cgroups.cpu:
+            standard = STANDARD_MB * (os.cpu_count() or 1)
+            _weigh(self._cgroups.cpu / self._name, self._cgroups.version, standard)
 
     def make(
         self, sandbox_id: str, *, processes: int, memory_mb: int | None = None
@@ -231,6 +233,13 @@ def _bound_memory(folder: str, version: int, size: int) -> None:
     write_text(f"{folder}/{names[0]}", str(size))
     with contextlib.suppress(OSError):
         write_text(f"{folder}/{names[1]}", "0" if version == V2 else str(size))
+
+
+def _weigh(folder: Path, version: int, memory_mb: int) -> None:
+    """Give a group the weight of so much memory; raises OSError."""
+    name, least, most = _WEIGHTS[version]
+    weight = WEIGHT_OF_STANDARD[version] * memory_mb // STANDARD_MB
+    write_text(f"{folder}/{name}", str(min(max(weight, least), most)))
 
 
 def _sweep(place: Path) -> None:

@@ -124,6 +124,8 @@ def test_d12_a_sandbox_weighs_what_its_memory_does(
     maker.make("s", processes=1, memory_mb=memory_mb)
     parent = tmp_path / f"edgewhisk-{os.getpid()}-x"
     assert (parent / "s" / name).read_text() == weight
+    standard = {1: 1024, 2: 100}[version]
+    assert (parent / name).read_text() == str(standard * (os.cpu_count() or 1))
 
 
 def test_a_group_kills_what_has_left_its_session(tmp_path: Path) -> None:
