@@ -95,7 +95,7 @@ class Firing:
             lambda rule, arguments: self._prepare(asked, rule, arguments),
             self._options_of,
         )
-        self._keep(fired, answer, asked.key)
+        self._keep(fired, answer, asked)
         return answer
 
     def _trigger(self, name: FullName) -> Trigger:
@@ -117,10 +117,10 @@ class Firing:
         return runnable.action.version, runnable.arguments(arguments)
 
     def _keep(
-        self, fired: Fired, answer: asyncio.Future[str | None], key: Key | None
+        self, fired: Fired, answer: asyncio.Future[str | None], asked: Asked
     ) -> None:
         rows, done = self._store.inbox.accept(
-            fired.accepted, fired=fired.record, key=key
+            fired.accepted, fired=fired.record, key=asked.key, patient=asked.patient
         )
 
         def kept(done: asyncio.Future[None]) -> None:

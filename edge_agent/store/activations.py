@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,8 +22,9 @@ from msgspec.structs import replace
 
 from edge_agent.model.activations import ActivationRecord
 from edge_agent.settings import Store as StoreSettings
+from edge_agent.store.batch import Batch, Row
 from edge_agent.store.reader import Reader
-from edge_agent.store.writer import Batch, Row, Writer
+from edge_agent.store.writer import Writer
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(ActivationRecord)
@@ -40,40 +41,38 @@ SLACK = 100
 
 
 class Retention:
-    """Deletes the oldest records; runs inside the writer's transactions."""
+    """Deletes the oldest records; the writer's `Keeper`."""
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
         self._count = 0
         self._bytes = 0
-        self._newest = 0
+        self._known = False
         self._age_checked = 0.0
 
     def load(self, connection: sqlite3.Connection) -> None:
-        self._count, self._bytes, self._newest = connection.execute(
-            "SELECT count(*), coalesce(sum(length(doc)), 0), coalesce(max(seq), 0) "
-            "FROM activation"
+        self._count, self._bytes = connection.execute(
+            "SELECT count(*), coalesce(sum(length(doc)), 0) FROM activation"
         ).fetchone()
+        self._known = True
 
-    def __call__(self, connection: sqlite3.Connection) -> None:
-        added = connection.execute(
-            "SELECT count(*), coalesce(sum(length(doc)), 0), max(seq) "
-            "FROM activation WHERE seq > ?",
-            (self._newest,),
-        ).fetchone()
-        if added[0]:
-            self._count += added[0]
-            self._bytes += added[1]
-            self._newest = added[2]
-            self._trim(connection)
+    def make_room(self, connection: sqlite3.Connection, sizes: Sequence[int]) -> bool:
+        if not self._known:
+            self.load(connection)
+        self._count += len(sizes)
+        self._bytes += sum(sizes)
+        return self._trim(connection)
 
-    def _trim(self, connection: sqlite3.Connection) -> None:
+    def rolled_back(self) -> None:
+        self._known = False
+
+    def _trim(self, connection: sqlite3.Connection) -> bool:
         limit = self._settings
         oldest_ms = self._oldest_ms()
         surplus = self._count - limit.records
         surplus_bytes = self._bytes - limit.records_bytes
         if surplus <= 0 and surplus_bytes <= 0 and oldest_ms is None:
-            return
+            return True
         # A little more at once: the pages at the old end are then written once, and
         # not with every commit.
         if surplus > 0 or surplus_bytes > 0:
@@ -91,6 +90,7 @@ class Retention:
             self._bytes -= size
         if last:
             connection.execute("DELETE FROM activation WHERE seq <= ?", (last,))
+        return self._count <= limit.records and self._bytes <= limit.records_bytes
 
     def _oldest_ms(self) -> int | None:
         """Now and then: the start before which records are too old."""
@@ -108,12 +108,6 @@ class ActivationStore:
         self._reader = reader
         #: Not committed yet, as it will be written: a result may be a megabyte.
         self._pending: dict[str, Row] = {}
-        self._seq = 0
-
-    def load(self, connection: sqlite3.Connection) -> None:
-        (self._seq,) = connection.execute(
-            "SELECT coalesce(max(seq), 0) FROM activation"
-        ).fetchone()
 
     def add(
         self,
@@ -198,7 +192,6 @@ class ActivationStore:
         return int(rows[0][0])  # type: ignore[call-overload, no-any-return]
 
     def _row(self, record: ActivationRecord, within: str, result_in: str | None) -> Row:
-        self._seq += 1
         if result_in is not None:
             if len(memoryview(record.response.result)) < LARGE_RESULT_BYTES:
                 result_in = None
@@ -206,7 +199,6 @@ class ActivationStore:
                 elsewhere = replace(record.response, result=_ELSEWHERE)
                 record = replace(record, response=elsewhere)
         return (
-            self._seq,
             record.activation_id,
             record.namespace,
             within,
@@ -218,7 +210,7 @@ class ActivationStore:
 
     def _settle(self, rows: Iterable[Row]) -> None:
         for row in rows:
-            self._pending.pop(row[1], None)  # type: ignore[call-overload]
+            self._pending.pop(row[0], None)  # type: ignore[call-overload]
 
 
 def _record(doc: Any, other: Any) -> ActivationRecord:

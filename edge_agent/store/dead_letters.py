@@ -17,9 +17,10 @@ import msgspec
 
 from edge_agent.model.delivery import Attempt, Reason
 from edge_agent.settings import Store as StoreSettings
+from edge_agent.store.batch import Batch
 from edge_agent.store.inbox import Accepted
 from edge_agent.store.reader import Reader
-from edge_agent.store.writer import Batch, Writer
+from edge_agent.store.writer import Writer
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

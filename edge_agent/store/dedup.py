@@ -18,7 +18,7 @@ from collections.abc import Callable
 import msgspec
 
 from edge_agent.settings import Store as StoreSettings
-from edge_agent.store.writer import Batch
+from edge_agent.store.batch import Batch
 
 DIGEST_BYTES = 16
 

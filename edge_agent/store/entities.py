@@ -19,8 +19,9 @@ from msgspec import UNSET
 
 from edge_agent.model.entities import Action, AnyEntity, Package, Rule, Trigger
 from edge_agent.model.names import FullName
+from edge_agent.store.batch import Statement
 from edge_agent.store.reader import Reader
-from edge_agent.store.writer import Statement, Writer
+from edge_agent.store.writer import Writer
 
 CODE_CACHE_BYTES = 8 << 20
 

@@ -22,9 +22,10 @@ from edge_agent.model.errors import Unavailable
 from edge_agent.model.feeds import Reply
 from edge_agent.settings import Store as StoreSettings
 from edge_agent.store.activations import ActivationStore
+from edge_agent.store.batch import Batch, Row
 from edge_agent.store.dedup import Dedup, Key
 from edge_agent.store.reader import Reader
-from edge_agent.store.writer import Batch, Row, Writer
+from edge_agent.store.writer import Writer
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -144,6 +145,7 @@ class Inbox:
         fired: ActivationRecord | None = None,
         key: Key | None = None,
         replayed: int | None = None,
+        patient: bool = False,
     ) -> tuple[list[InboxRow], asyncio.Future[None]]:
         """Write rows, and what belongs to them, in one transaction.
 
@@ -152,6 +154,7 @@ class Inbox:
             fired: the record of the fire they come from.
             key: the event's key; it is seen from then on.
             replayed: the place of the dead letter that they replace.
+            patient: nobody waits who sends nothing else meanwhile.
 
         Returns:
             The rows, and the future that is done when they are on disk.
@@ -162,7 +165,7 @@ class Inbox:
         docs = [_encode(one) for one in accepted]
         size = sum(map(len, docs))
         self._check_room(len(docs), size)
-        batch, future = self._writer.urgent()
+        batch, future = self._writer.urgent(patient=patient)
         rows = [
             InboxRow(self._seq + place, len(doc), one)
             for place, (one, doc) in enumerate(zip(accepted, docs, strict=True), 1)

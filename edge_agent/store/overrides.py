@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from edge_agent.model.limits import NamespaceLimits
-from edge_agent.store.writer import Statement, Writer
+from edge_agent.store.batch import Statement
+from edge_agent.store.writer import Writer
 
 _encode = msgspec.json.Encoder().encode
 _limits = msgspec.json.Decoder(NamespaceLimits)

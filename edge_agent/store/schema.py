@@ -11,8 +11,9 @@ from pathlib import Path
 
 BUSY_TIMEOUT_S = 10.0
 CACHE_KIB = 2048
-#: Pages of the write-ahead log before it is folded back (4 MB).
-CHECKPOINT_PAGES = 1000
+#: Pages of the write-ahead log before it is folded back (8 MB): a page that is written
+#: again meanwhile goes to the file once.
+CHECKPOINT_PAGES = 2000
 
 MIGRATIONS = (
     """
@@ -89,6 +90,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     # Debian's SQLite fills freed pages with zeros, which is to write all that is
     # deleted once more: of a page that is written anyway only.
     connection.execute("PRAGMA secure_delete=FAST")
+    # What a statement of many rows would need to be undone, else in a file.
+    connection.execute("PRAGMA temp_store=MEMORY")
     if read_only:
         connection.execute("PRAGMA query_only=ON")
     return connection

@@ -11,8 +11,9 @@ import sqlite3
 import msgspec
 
 from edge_agent.model.feeds import Outgoing, Subscription
+from edge_agent.store.batch import Batch
 from edge_agent.store.reader import Reader
-from edge_agent.store.writer import Batch, Writer
+from edge_agent.store.writer import Writer
 
 _encode = msgspec.json.Encoder().encode
 _outgoing = msgspec.json.Decoder(Outgoing)

@@ -111,7 +111,7 @@ class Store:
     def _build(self, files: _Files) -> None:
         self._retention = Retention(self._settings)
         lazy_s = self._settings.lazy_ms / 1000
-        self.writer = Writer(files.writing, lazy_s=lazy_s, trim=self._retention)
+        self.writer = Writer(files.writing, lazy_s=lazy_s, keeper=self._retention)
         self._reader = Reader(files.reading)
         self.entities = EntityStore(self.writer, self._reader)
         self.activations = ActivationStore(self.writer, self._reader)
@@ -131,7 +131,6 @@ class Store:
         for part in (
             self._retention,
             self.entities,
-            self.activations,
             self.inbox,
             self.dead_letters,
             self.dedup,

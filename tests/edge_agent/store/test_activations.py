@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import pytest
 from msgspec.structs import replace
 
 from edge_agent.model.activations import ActivationRecord, success
+from edge_agent.store import activations
 from edge_agent.store.store import Store
 
 NOW_MS = int(time.time() * 1000)
@@ -82,10 +84,12 @@ async def test_the_oldest_records_go_when_they_are_too_big(
 
 
 async def test_records_too_old_go_at_the_next_write(
-    open_store: Callable[..., Store],
+    open_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(activations, "AGE_CHECK_S", 0.0)
     async with open_store() as store:
         store.activations.add(record(-8 * 86_400_000))
+        assert await store.activations.count("guest") == 1
         store.activations.add(record(1))
         found = await store.activations.list("guest")
         assert [r.start - NOW_MS for r in found] == [1]

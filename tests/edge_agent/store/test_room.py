@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 def put_lazily(store: Store, size: int) -> None:
     batch = store.writer.lazy()
-    row = (store.writer.commits + 1, "id", "guest", "a", None, 0, None, b"x" * size)
+    row = (f"id-{store.writer.commits}", "guest", "a", None, 0, None, b"x" * size)
     batch.insert("activation", [row], size)
 
 
@@ -47,12 +47,15 @@ async def test_several_wait_for_one_commit(store: Store) -> None:
 
 
 async def test_a_disk_that_takes_nothing_is_said(store: Store) -> None:
-    def broken(_: sqlite3.Connection) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
+    class Broken:
+        def make_room(self, _: sqlite3.Connection, __: Sequence[int]) -> bool:
+            raise sqlite3.OperationalError("disk I/O error")
 
-    trim, store.writer._trim = store.writer._trim, broken
+        def rolled_back(self) -> None: ...
+
+    keeper, store.writer._keeper = store.writer._keeper, Broken()
     put_lazily(store, 2000)
     with pytest.raises(Unavailable) as refused:
         await asyncio.wait_for(store.room(), 5)
     assert "disk I/O error" in refused.value.reason
-    store.writer._trim = trim
+    store.writer._keeper = keeper

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from edge_agent.model.errors import Unavailable
+from edge_agent.store.batch import _chunks
 from edge_agent.store.schema import connect, prepare
-from edge_agent.store.writer import Writer, _chunks
+from edge_agent.store.writer import CROWD, SPACING_S, Writer
 
 LAZY_S = 0.05
 
@@ -79,8 +80,63 @@ async def test_a_row_inserted_urgently_and_deleted_lazily_in_one_flight_is_gone(
     batch, done = writer.urgent()
     batch.insert("inbox", [(1, b"a", None)], 1)
     writer.lazy().delete("inbox", 1)
-    await done
+    await writer.flush()
+    assert done.done()
+    assert writer.commits == 1
     assert _inbox(tmp_path) == []
+
+
+async def test_urgent_work_does_not_take_the_lazy_along(
+    writer: Writer, tmp_path: Path
+) -> None:
+    writer.lazy().insert("inbox", [(1, b"lazy", None)], 4)
+    batch, done = writer.urgent()
+    batch.insert("inbox", [(2, b"urgent", None)], 6)
+    await done
+    assert _inbox(tmp_path) == [(2, b"urgent")]
+    await writer.flush()
+    assert _inbox(tmp_path) == [(1, b"lazy"), (2, b"urgent")]
+
+
+async def test_much_lazy_work_does_not_wait(tmp_path: Path) -> None:
+    connection = await asyncio.to_thread(_database, tmp_path)
+    writer = Writer(connection, lazy_s=60.0)
+    writer.start()
+    for _ in range(2):
+        writer.lazy().insert("inbox", [(1, bytes(5 << 20), None)], 5 << 20)
+    async with asyncio.timeout(5):
+        while not writer.commits:
+            await asyncio.sleep(0.01)
+    await writer.close()
+    connection.close()
+
+
+async def test_in_a_crowd_the_patient_wait_for_more(writer: Writer) -> None:
+    loop = asyncio.get_running_loop()
+    crowd = [writer.urgent(patient=True)[1] for _ in range(CROWD)]
+    began = loop.time()
+    await asyncio.gather(*crowd)
+    _, patient = writer.urgent(patient=True)
+    await patient
+    assert loop.time() - began >= 0.8 * SPACING_S
+
+    crowd = [writer.urgent(patient=True)[1] for _ in range(CROWD)]
+    await asyncio.gather(*crowd)
+    _, patient = writer.urgent(patient=True)
+    _, hurried = writer.urgent()
+    await hurried
+    assert patient.done()
+    assert writer.commits == 4
+
+
+async def test_one_patient_acceptance_after_another_waits_for_nothing(
+    writer: Writer,
+) -> None:
+    writer._not_before = 0.0
+    for _ in range(3):
+        _, patient = writer.urgent(patient=True)
+        await patient
+        assert writer._not_before == 0.0
 
 
 async def test_a_failed_commit_refuses_the_urgent_and_keeps_the_lazy(
