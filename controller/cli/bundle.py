@@ -28,7 +28,7 @@ Packages = Annotated[
     bool,
     typer.Option(
         "--packages/--no-packages",
-        help="Also Debian's packages, for this machine's release and architecture.",
+        help="Also Debian's packages, for this machine's release.",
     ),
 ]
 Gpio = Annotated[bool, typer.Option("--gpio", help="Also what the pins need.")]

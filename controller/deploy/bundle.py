@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from controller.deploy.release import Release
 from edge_agent.model.errors import EdgeWhiskError
@@ -23,6 +24,7 @@ from edge_agent.model.errors import EdgeWhiskError
 #: Debian 12 has 3.11, Ubuntu 24.04 3.12, Debian 13 3.13.
 PYTHONS = ("3.11", "3.12", "3.13")
 ARCHITECTURES = ("aarch64", "x86_64")
+DEBIAN_NAMES = {"aarch64": "arm64", "x86_64": "amd64"}
 #: Wheels for any glibc since Debian 12's.
 _GLIBC = ("manylinux_2_36", "manylinux_2_34", "manylinux_2_31", "manylinux_2_28")
 _OLDER = ("manylinux_2_27", "manylinux_2_24", "manylinux_2_17", "manylinux2014")
@@ -69,27 +71,57 @@ def fetch_wheels(release: Release, kind: Kind, folder: Path, extras: str) -> Non
     _run(command, f"the wheels for {kind}")
 
 
-def fetch_packages(names: Sequence[str], folder: Path) -> int:
-    """Download Debian's packages for this machine's release and architecture.
+def fetch_packages(
+    names: Sequence[str], folder: Path, architecture: str | None = None
+) -> int:
+    """Download Debian's packages for this machine's release; how many are there now.
+
+    Args:
+        names: of packages; what they depend on comes with them.
+        folder: where they go, beside those of other architectures.
+        architecture: as `ARCHITECTURES` have it; this machine's when it is left out.
 
     Raises:
         BundleError: there is no apt here, or it does not know one of them.
     """
     if shutil.which("apt-get") is None:
         raise BundleError("no apt here: make the .deb files on Debian or Ubuntu")
-    command = ["apt-cache", "depends", "--recurse"]
+    folder.mkdir(exist_ok=True)
+    here = _run(["dpkg", "--print-architecture"], "dpkg").strip()
+    wanted = DEBIAN_NAMES.get(architecture or "", here)
+    with TemporaryDirectory(prefix="edgewhisk-apt-") as state:
+        options = [] if wanted == here else _lists_of(wanted, Path(state))
+        _download(names, folder, options)
+    debs = sorted(folder.glob("*.deb"))
+    # With an index the folder is a source of apt's, which takes what a node lacks.
+    (folder / "Packages").write_text("\n".join(map(_indexed, debs)))
+    return len(debs)
+
+
+def _lists_of(architecture: str, state: Path) -> list[str]:
+    """What lets apt see another architecture's packages in this machine's sources."""
+    for part in ("state/lists/partial", "cache/archives/partial"):
+        (state / part).mkdir(parents=True)
+    (state / "status").touch()
+    settings = [f"APT::Architecture={architecture}"]
+    settings += [f"APT::Architectures={architecture}", f"Dir::State={state}/state"]
+    settings += [f"Dir::State::status={state}/status", f"Dir::Cache={state}/cache"]
+    # As the user's own: the sandbox of apt may not be able to write there.
+    settings += ["APT::Sandbox::User=root"]
+    options = [part for setting in settings for part in ("-o", setting)]
+    _run(["apt-get", *options, "update"], f"the lists of packages for {architecture}")
+    return options
+
+
+def _download(names: Sequence[str], folder: Path, options: Sequence[str]) -> None:
+    command = ["apt-cache", *options, "depends", "--recurse"]
     without = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
     command += [f"--no-{kind}" for kind in without]
     found = _run([*command, *names], "the packages")
     # What begins with a letter is a package; <...> are virtual ones.
     wanted = sorted({line for line in found.splitlines() if line[:1].isalnum()})
-    folder.mkdir(exist_ok=True)
-    # As the user's own: the sandbox of apt may not be able to write there.
-    _run(["apt-get", "download", *wanted], "the packages", folder=folder)
-    debs = sorted(folder.glob("*.deb"))
-    # With an index the folder is a source of apt's, which takes what a node lacks.
-    (folder / "Packages").write_text("\n".join(map(_indexed, debs)))
-    return len(debs)
+    download = ["apt-get", *options, "download", *wanted]
+    _run(download, "the packages", folder=folder)
 
 
 def _indexed(deb: Path) -> str:
@@ -113,8 +145,9 @@ def make_bundle(
         say(f"wheels for {kind}")
         fetch_wheels(release, kind, folder, extras)
     if packages:
-        say(f"packages: {', '.join(packages)}")
-        fetch_packages(packages, folder / "deb")
+        for architecture in sorted({kind.architecture for kind in wanted}):
+            say(f"packages for {architecture}: {', '.join(packages)}")
+            fetch_packages(packages, folder / "deb", architecture)
 
 
 def _run(command: Sequence[str], what: str, *, folder: Path | None = None) -> str:
