@@ -244,7 +244,7 @@ class ProcessSandbox:
 
     def _hear(self, chunk: bytes) -> Said | None:
         if self._waiting is None:
-            raise Misbehaviour("an answer that nobody asked for")
+            raise Misbehaviour(f"an answer that nobody asked for: {chunk[:60]!r}")
         if len(chunk) == PIPE_BYTES == self._read_bytes:
             grow_pipe(self._child.ends[ANSWERS], GROWN_PIPE_BYTES)
             self._read_bytes = GROWN_PIPE_BYTES
@@ -308,6 +308,8 @@ class ProcessSandbox:
             return
         self._dying = True
         self._cause = cause
+        # An answer that comes between this and its end would be half a truth.
+        self._loop.remove_reader(self._child.ends[ANSWERS])
         self._hold.kill()
         self._loop.call_later(KILL_GRACE_S, self._insist)
 

@@ -82,8 +82,7 @@ class Runtimes:
         python = next((r for r in self.found if r.family == "python"), None)
         if python is None:
             return None
-        forked = [r for r in self.found if r.interpreter == python.interpreter]
-        roots = dict.fromkeys(root for runtime in forked for root in runtime.roots)
+        roots = dict.fromkeys(root for runtime in self.found for root in runtime.roots)
         return replace(python, roots=tuple(roots))
 
     def get(self, kind: str) -> Runtime | None:

@@ -173,10 +173,16 @@ def _command(
     runtime: Runtime, spec: SandboxSpec, bounds: Bounds, *, launcher: str, folder: str
 ) -> list[str]:
     if not runtime.in_python:
-        heap = f"--max-old-space-size={spec.memory_mb}"
-        return [*bounds.as_command(), runtime.interpreter, heap, launcher, folder]
+        return [*bounds.as_command(), *node_command(runtime, spec, launcher, folder)]
     arguments = [launcher, folder, bounds.as_argument(), *runtime.arguments]
     return [runtime.interpreter, *PYTHON_FLAGS, *arguments]
+
+
+def node_command(
+    runtime: Runtime, spec: SandboxSpec, launcher: str, folder: str
+) -> list[str]:
+    heap = f"--max-old-space-size={spec.memory_mb}"
+    return [runtime.interpreter, heap, launcher, folder]
 
 
 def environment(runtime: Runtime, home: str, tmp: str) -> dict[str, str]:

@@ -45,6 +45,7 @@ MESSAGE_BYTES = 4096
 #: A kernel without close_range has them closed one by one.
 MOST_DESCRIPTORS = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 16)
 STATUS_BYTES = 4
+EXEC = "exec"
 #: By their files' names.
 LAUNCHERS = {"python.pyc": python, "python_loop.pyc": python_loop}
 SIGNALLED = 128
@@ -190,6 +191,18 @@ def become_sandbox(server, steps, place, identity, network):
     return told
 
 
+def become_program(limits, arguments):
+    """A launcher that is no Python's: how many variables, they, and its command."""
+    count, *rest = arguments
+    variables, command = rest[: int(count)], rest[int(count) :]
+    try:
+        python.set_limits(limits)
+        posix.execve(command[0], command, dict(v.split("=", 1) for v in variables))
+    except OSError as error:
+        posix.write(2, f"{command[0]}: {error}\n".encode())
+    posix._exit(1)  # noqa: SLF001
+
+
 def run(folder, folder_bytes, filter_path):
     with open(filter_path, "rb") as file:
         steps = file.read()
@@ -209,6 +222,8 @@ def run(folder, folder_bytes, filter_path):
         launcher, limits, *arguments = become_sandbox(server, steps, *born)
     except BaseException:  # an end in the manner of Python is not for a raw clone
         posix._exit(1)  # noqa: SLF001
+    if launcher == EXEC:
+        become_program(limits, arguments)
     LAUNCHERS[launcher].serve(folder, limits, arguments)
 
 
