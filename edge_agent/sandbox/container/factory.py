@@ -12,9 +12,10 @@ import logging
 import os
 import re
 import secrets
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from edge_agent import settings
 from edge_agent.model.errors import SettingsError
@@ -88,7 +89,7 @@ class ContainerFactory:
         Raises:
             SettingsError: the settings cannot be met by any engine.
         """
-        if wanted.network in {"host", "container"}:
+        if wanted.network == "host" or ":" in wanted.network:  # or of another container
             raise SettingsError(
                 f"container.network: {wanted.network} is not a network of its own"
             )
@@ -130,7 +131,7 @@ class ContainerFactory:
         sandbox_id = f"{os.getpid()}-c{next(self._numbers)}-{secrets.token_hex(3)}"
         network = self._wanted.network if self._has_network(spec) else "none"
         document = container_document(image, spec, self._terms, network=network)
-        container = await self.engine.create(f"edgewhisk-{sandbox_id}", document)
+        container = await self._create(f"edgewhisk-{sandbox_id}", document)
         sandbox = ContainerSandbox(
             sandbox_id,
             spec,
@@ -174,6 +175,21 @@ class ContainerFactory:
         if name is not None:
             return await self._images.find(name, trusted=True)
         return await self._images.find(kind.removeprefix(BLACKBOX), trusted=False)
+
+    async def _create(self, name: str, document: dict[str, Any]) -> str:
+        """An engine makes one to the end, whoever still waits for it."""
+        making = asyncio.create_task(
+            self.engine.create(name, document), name=f"container.create {name}"
+        )
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._unmake(making))
+            raise
+
+    async def _unmake(self, making: asyncio.Task[str]) -> None:
+        with suppress(EngineError):
+            await self.engine.remove(await making)
 
     async def _start(self, container: str, kind: str) -> Reach:
         try:

@@ -21,9 +21,14 @@ from edge_agent.sandbox.container.engine import Engine, EngineError, Image
 PROGRESS_S = 2.0
 DEFAULT_TAG = "latest"
 NOT_ALLOWED = "It is not among the images that this node allows."
+#: Docker's grammar of a reference; so no name is a path into the engine's API.
+_HOST = r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]+)?"
+_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_TAG = r":[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}"
 _NAME = re.compile(
-    r"(?:[a-zA-Z0-9.-]+(?::\d+)?/)?[a-z0-9._/-]+(?::[\w.-]{1,128})?(?:@sha256:[0-9a-f]{64})?"
+    rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*(?:{_TAG})?(?:@sha256:[0-9a-f]{{64}})?"
 )
+MOST_LETTERS = 512
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +53,7 @@ class Images:
         self._pulls: dict[str, asyncio.Task[None]] = {}
 
     def allows(self, name: str) -> bool:
-        return _NAME.fullmatch(name) is not None and is_allowed(name, self._allowed)
+        return is_name(name) and is_allowed(name, self._allowed)
 
     async def find(self, name: str, *, trusted: bool) -> str:
         """The id of the image to run; pulls it when it is not here.
@@ -117,6 +122,10 @@ class Images:
 def cannot_pull(name: str, why: str = "") -> ActionToBlame:
     """C17, with the reason behind it where it is one that the user can act on."""
     return ActionToBlame(f"Failed to pull container image '{name}'. {why}".rstrip())
+
+
+def is_name(name: str) -> bool:
+    return len(name) <= MOST_LETTERS and _NAME.fullmatch(name) is not None
 
 
 def is_allowed(name: str, patterns: Sequence[str]) -> bool:

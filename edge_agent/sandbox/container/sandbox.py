@@ -51,7 +51,7 @@ LOGS_LEAST_MB, LOGS_S_PER_MB = 5, 2.0
 CLOSING_GRACE_S, KILL_GRACE_S = 2.0, 5.0
 LAST_WORDS_S = 1.0
 DESTROY_TIMEOUT_S = 20.0
-OK, CREATED, REDIRECTS, BUSY = 200, 201, 300, 503
+OK, REDIRECTS, BUSY = 200, 300, 503
 INCOMPLETE = "There was an issue while collecting your logs. Data might be missing."
 UNEXPECTED = (
     "The action did not initialize or run as expected. Log data might be missing."
@@ -224,11 +224,12 @@ class ContainerSandbox:
     def _read(self, answer: HttpAnswer) -> Said:
         if answer.size > self._limit:
             return Gone(Cause.TOO_LONG, answer.size, answer.body[: self._limit])
-        good = range(OK, REDIRECTS) if self._initializing else range(OK, CREATED)
+        if self._initializing and OK <= answer.status < REDIRECTS:
+            return Answer(b"{}")  # C1: whatever it says, it promises nothing
         body = answer.body.strip()
         if b"\n" in body:  # in JSON text only between tokens
             body = body.replace(b"\n", b" ")
-        return Answer(body, answer.status in good)
+        return Answer(body, not self._initializing and answer.status == OK)
 
     # Logs
 

@@ -105,9 +105,10 @@ async def test_containers_share_the_network_as_processes_do(
     assert container.network
 
 
-async def test_containers_may_not_have_the_hosts_network() -> None:
+@pytest.mark.parametrize("network", ["host", "container:x", "ns:/proc/1/ns/net"])
+async def test_containers_have_no_network_of_others(network: str) -> None:
     with pytest.raises(SettingsError, match=r"container\.network"):
-        await ContainerFactory.open(settings.Containers(network="host"), pool_mb=1)
+        await ContainerFactory.open(settings.Containers(network=network), pool_mb=1)
 
 
 async def test_an_engine_that_does_not_answer_is_none(tmp_path: Any) -> None:

@@ -37,7 +37,7 @@ BARE = "edgewhisk/test-bare:latest"
 COMMAND = ["/usr/bin/python3", "-S", "/runtime.py"]
 PYTHON = "/usr/bin/python3"
 START_TIMEOUT_S = 15.0
-ACTION_S = 8.0
+ACTION_S = 25.0
 LOGS = 10 << 20
 
 

@@ -93,6 +93,24 @@ async def test_a_result_that_is_too_long_is_counted(house: Any) -> None:
 
 
 @pytest.mark.engines
+async def test_c1_what_a_runtime_says_to_a_good_init_is_ignored(house: Any) -> None:
+    """Ours agree there to several runs at once, and images may not."""
+    sandbox = await house.sandbox()
+    assert (await house.init(sandbox, ECHO)).said == Answer(b"{}")
+
+
+@pytest.mark.engines
+async def test_a_create_that_is_cancelled_leaves_no_container(house: Any) -> None:
+    for delay_s in (0.0, 0.02, 0.1, 0.3):
+        making = asyncio.ensure_future(house.sandbox())
+        await asyncio.sleep(delay_s)
+        making.cancel()
+        await asyncio.wait([making])
+    assert not house.engine.containers()
+    assert not house.factory.live
+
+
+@pytest.mark.engines
 async def test_a_failing_init_is_told_with_its_logs(house: Any) -> None:
     sandbox = await house.sandbox()
     ran = await house.init(sandbox, "print('before')\n1 / 0")
