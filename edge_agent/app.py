@@ -15,10 +15,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
 
+from edge_agent import __version__
 from edge_agent.adapters import (
     NodeResults,
     NodeSink,
@@ -58,6 +59,9 @@ from edge_agent.store.store import Store
 from edge_agent.systemd import inherited_sockets
 from edge_agent.telemetry.log import ActivationLog
 from edge_agent.telemetry.stream import ActivationStream
+
+if TYPE_CHECKING:
+    from edge_agent.telemetry.traces import Traces
 
 log = logging.getLogger(__name__)
 
@@ -128,13 +132,15 @@ class Node:
         stack.push_async_callback(engine.close)
         announcer = _announcer(settings, store, source, stream)
         works = (("mqtt", source.run()), ("told", announcer.run()), *senses.work())
-        for name, work in works:
+        traced = () if engine.traces is None else (("traces", engine.traces.run()),)
+        for name, work in (*works, *traced):
             await stack.enter_async_context(self._background(name, work))
         probes = {
             "delivery": engine.delivery.health,
             "mqtt": source.health,
             "activations_told": announcer.health,
             **senses.health(),
+            **({"traces": engine.traces.health} if engine.traces else {}),
         }
         services = Services(
             engine=engine,
@@ -211,6 +217,7 @@ class Node:
             log=ActivationLog(),
             limits=limits,
             results=NodeResults(source),
+            traces=_traces(self._settings),
             wall_ms=self._wall_ms,
         )
         sink.engine = engine
@@ -285,6 +292,16 @@ async def _sandboxes(settings: Settings) -> AsyncIterator[Drivers]:
         yield factory
     finally:
         await factory.close()
+
+
+def _traces(settings: Settings) -> Traces | None:
+    """None, and nothing of it is loaded, unless there is a collector."""
+    if not settings.tracing.endpoint:
+        return None
+    from edge_agent.telemetry.traces import Traces  # noqa: PLC0415
+
+    node = settings.node or platform.node()
+    return Traces(settings.tracing, node=node, version=__version__)
 
 
 def _announcer(

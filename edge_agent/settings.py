@@ -256,6 +256,17 @@ class Logging(Section, frozen=True, kw_only=True):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
+class Tracing(Section, frozen=True, kw_only=True):
+    """OpenTelemetry: a collector's URL for OTLP over HTTP, "" for no traces.
+
+    `headers` go along, for a collector that asks who sends.
+    """
+
+    endpoint: str = ""
+    service: str = "edgewhisk"
+    headers: dict[str, str] = {}
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """The whole tree; a table of the file for each field.
 
@@ -279,6 +290,7 @@ class Settings(Section, frozen=True, kw_only=True):
     gpio: Gpio = Gpio()
     logging: Logging = Logging()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
     limits: SystemLimits = SystemLimits()
 
 

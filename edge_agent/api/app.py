@@ -63,6 +63,9 @@ def _make_runner(services: Services, *, everything: bool) -> web.ServerRunner:
 async def answer(services: Services, request: BaseRequest) -> web.StreamResponse:
     """The one place where an error becomes an answer (A5)."""
     call = Call(services, request, transaction_id(request.headers))
+    traces = services.engine.traces
+    if traces is not None:
+        traces.arrived(request.headers.get("traceparent"), call.transaction_id)
     try:
         return await dispatch(call)
     except (RequestError, Unavailable) as error:

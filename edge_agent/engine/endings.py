@@ -7,7 +7,7 @@ the deletion of its row, the result on its way to a topic, and its dead letter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_agent.model.activations import ActivationRecord
 from edge_agent.model.delivery import Attempt, Happening, Reason
@@ -18,6 +18,9 @@ from edge_agent.store.store import Store
 from edge_agent.telemetry.log import ActivationLog
 from edge_agent.telemetry.metrics import Metrics
 from edge_agent.telemetry.stream import ActivationStream, EventStream
+
+if TYPE_CHECKING:
+    from edge_agent.telemetry.traces import Traces
 
 
 class Results(Protocol):
@@ -41,8 +44,10 @@ class Endings:
         events: EventStream,
         log: ActivationLog,
         results: Results | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._store = store
+        self._traces = traces
         self._stream = stream
         self._events = events
         self._lines = log
@@ -65,12 +70,15 @@ class Endings:
         record = make_record(job, finished)
         within = job.action.full_name.within
         self.settle(record, row, within=within, result_in=result_in)
-        self.log(job, finished)
+        self.log(job, finished, row)
         return record
 
-    def log(self, job: Job, finished: Finished) -> None:
+    def log(self, job: Job, finished: Finished, row: InboxRow | None) -> None:
         self._lines.ended(job, finished)
         self.metrics.ended(job, finished)
+        if self._traces is not None:
+            rule = None if row is None else row.accepted.rule
+            self._traces.ended(job, finished, rule=rule)
 
     def settle(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Raw
 
@@ -37,6 +37,9 @@ from edge_agent.store.inbox import InboxRow
 from edge_agent.store.store import Store
 from edge_agent.telemetry.log import ActivationLog
 from edge_agent.telemetry.stream import ActivationStream, EventStream
+
+if TYPE_CHECKING:
+    from edge_agent.telemetry.traces import Traces
 
 
 def wall_ms() -> int:
@@ -65,8 +68,10 @@ class Engine:
         log: ActivationLog,
         results: Results | None = None,
         limits: Limits | None = None,
+        traces: Traces | None = None,
         wall_ms: Callable[[], int] = wall_ms,
     ) -> None:
+        self.traces = traces
         self.builtins = builtins
         self.limits = limits or Limits(SystemLimits())
         self._store = store
@@ -78,7 +83,12 @@ class Engine:
         self._resolve = Resolver(store.entities, actions)
         self.events = EventStream()
         self._endings = Endings(
-            store, stream=stream, events=self.events, log=log, results=results
+            store,
+            stream=stream,
+            events=self.events,
+            log=log,
+            results=results,
+            traces=traces,
         )
         self.metrics = self._endings.metrics
         self._compositions = Compositions(
@@ -101,6 +111,7 @@ class Engine:
             stream=stream,
             deliver=self._deliver,
             wall_ms=wall_ms,
+            traces=traces,
         )
         runs = Runs(
             store,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,6 +26,9 @@ from edge_agent.store.dedup import Key
 from edge_agent.store.inbox import InboxRow
 from edge_agent.store.store import Store
 from edge_agent.telemetry.stream import ActivationStream
+
+if TYPE_CHECKING:
+    from edge_agent.telemetry.traces import Traces
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +60,10 @@ class Firing:
         stream: ActivationStream,
         deliver: Callable[[list[InboxRow]], None],
         wall_ms: Callable[[], int],
+        traces: Traces | None = None,
     ) -> None:
         self._store = store
+        self._traces = traces
         self._resolve = resolve
         self._throttles = throttles
         self._stream = stream
@@ -122,6 +128,9 @@ class Firing:
         rows, done = self._store.inbox.accept(
             fired.accepted, fired=fired.record, key=asked.key, patient=asked.patient
         )
+        if self._traces is not None:
+            started = [(one.activation_id, one.rule or "") for one in fired.accepted]
+            self._traces.fired(fired.record, started, asked.transaction_id)
 
         def kept(done: asyncio.Future[None]) -> None:
             error = done.exception()

@@ -142,7 +142,7 @@ class Runs:
             self._bury(row, record, decision.reason, attempts, within=within)
         else:
             self._endings.settle(annotated(record, row, attempts), row, within=within)
-        self._endings.log(job, finished)
+        self._endings.log(job, finished, row)
         return None
 
     def _put_off(
