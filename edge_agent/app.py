@@ -120,10 +120,7 @@ class Node:
         overrides = Overrides(settings, store.overrides)
         settings = self._settings = overrides.in_force
         limits = Limits(settings.limits)
-        for namespace, keys in read_keys(settings.keys_file).items():
-            await store.subjects.adopt(namespace, keys)
-        for namespace in (settings.namespace, SYSTEM_NAMESPACE):
-            await store.subjects.ensure(namespace)
+        await _give_keys(store, settings)
         factory = await stack.enter_async_context(_sandboxes(settings))
         pool = await self._start_pool(stack, store, factory)
         _follow_namespaces(store, factory, pool)
@@ -131,17 +128,18 @@ class Node:
         source, senses, engine, stream = self._make_engine(store, pool, limits)
         stack.push_async_callback(engine.close)
         announcer = _announcer(settings, store, source, stream)
-        works = (("mqtt", source.run()), ("told", announcer.run()), *senses.work())
-        traced = () if engine.traces is None else (("traces", engine.traces.run()),)
-        for name, work in (*works, *traced):
-            await stack.enter_async_context(self._background(name, work))
+        works = [("mqtt", source.run()), ("told", announcer.run()), *senses.work()]
         probes = {
             "delivery": engine.delivery.health,
             "mqtt": source.health,
             "activations_told": announcer.health,
             **senses.health(),
-            **({"traces": engine.traces.health} if engine.traces else {}),
         }
+        if engine.traces is not None:
+            works.append(("traces", engine.traces.run()))
+            probes["traces"] = engine.traces.health
+        for name, work in works:
+            await stack.enter_async_context(self._background(name, work))
         services = Services(
             engine=engine,
             catalog=self._make_catalog(store, factory, engine),
@@ -163,8 +161,7 @@ class Node:
         stack.push_async_callback(engine.stop)
         stack.callback(source.stop_taking)
         stack.callback(senses.stop_taking)
-        check_keys(settings.server, store.subjects.keys)
-        served = await self._listen(stack, runner)
+        served = await self._listen(stack, runner, store)
         metrics_url = await stack.enter_async_context(_metrics_server(services))
         pool.api_host = served.url
         await asyncio.to_thread(tell_served, folder, served.url)
@@ -173,10 +170,11 @@ class Node:
         log.info("serving %s, isolation %s", served, factory.level)
 
     async def _listen(
-        self, stack: AsyncExitStack, runner: web.ServerRunner
+        self, stack: AsyncExitStack, runner: web.ServerRunner, store: Store
     ) -> Listening:
-        inherited = inherited_sockets(os.environ)
         server = self._settings.server
+        check_keys(server, store.subjects.keys)
+        inherited = inherited_sockets(os.environ)
         served = await listen(runner, server, inherited, self._certificate)
         stack.push_async_callback(stop_listening, runner)
         return served
@@ -292,6 +290,13 @@ async def _sandboxes(settings: Settings) -> AsyncIterator[Drivers]:
         yield factory
     finally:
         await factory.close()
+
+
+async def _give_keys(store: Store, settings: Settings) -> None:
+    for namespace, keys in read_keys(settings.keys_file).items():
+        await store.subjects.adopt(namespace, keys)
+    for namespace in (settings.namespace, SYSTEM_NAMESPACE):
+        await store.subjects.ensure(namespace)
 
 
 def _traces(settings: Settings) -> Traces | None:

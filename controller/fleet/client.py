@@ -144,20 +144,33 @@ class Client:
         return await self._list("actions", ActionItem, limit=limit)
 
     async def invoke(
-        self, name: str, payload: bytes = b"{}", *, wait_ms: int | None = None
+        self,
+        name: str,
+        payload: bytes = b"{}",
+        *,
+        wait_ms: int | None = None,
+        traceparent: str = "",
     ) -> Outcome:
-        """Invoke and wait, at most `wait_ms` (the host's 60 s when None)."""
+        """Invoke and wait, at most `wait_ms` (the host's 60 s when None).
+
+        With a `traceparent` the activation is in that trace, where the host traces.
+        """
         query = "?blocking=true"
         if wait_ms is not None:
             query += f"&timeout={wait_ms}"
         url = self._transport.entity("actions", name, query)
-        reply = await self._transport.send("POST", url, payload, outcomes=True)
+        reply = await self._transport.send(
+            "POST", url, payload, headers=_traced(traceparent), outcomes=True
+        )
         return _outcome(reply)
 
-    async def post(self, name: str, payload: bytes = b"{}") -> str:
+    async def post(
+        self, name: str, payload: bytes = b"{}", *, traceparent: str = ""
+    ) -> str:
         """Hand the work over and do not wait: the activation id."""
         url = self._transport.entity("actions", name, "?blocking=false")
-        reply = await self._transport.send("POST", url, payload)
+        headers = _traced(traceparent)
+        reply = await self._transport.send("POST", url, payload, headers=headers)
         return reply.activation_id or reply.decode(Accepted).activation_id
 
     # --- triggers, rules, packages ----------------------------------------------
@@ -357,6 +370,10 @@ def _query(**given: Any) -> str:
         if value is not None
     )
     return "?" + "&".join(pairs)
+
+
+def _traced(traceparent: str) -> dict[str, str] | None:
+    return {"traceparent": traceparent} if traceparent else None
 
 
 def _outcome(reply: Reply) -> Outcome:

@@ -28,6 +28,7 @@ from controller.mapreduce.node import (
     Vitals,
 )
 from controller.mapreduce.records import Records
+from controller.mapreduce.trace import context_of
 from edge_agent.model.activations import Response, Status
 from edge_agent.model.entities import Exec, KeyValue
 
@@ -57,6 +58,7 @@ class FleetNode:
     ) -> None:
         self._client = client
         self._run = run
+        self._traceparent = context_of(run).traceparent
         self._grace_s = self._record_s = grace_s
         self._wait_ms = wait_ms
         self._tells_load = True
@@ -106,9 +108,15 @@ class FleetNode:
         started = time.monotonic()
         try:
             if not self._blocking:
-                return await self._wait(await self._client.post(action_name, arguments))
+                found = await self._client.post(
+                    action_name, arguments, traceparent=self._traceparent
+                )
+                return await self._wait(found)
             answer = await self._client.invoke(
-                action_name, arguments, wait_ms=self._wait_ms
+                action_name,
+                arguments,
+                wait_ms=self._wait_ms,
+                traceparent=self._traceparent,
             )
         except OpenWhiskError as error:
             if error.status == GATEWAY_LATE:

@@ -41,6 +41,7 @@ from controller.mapreduce.plan import Run, plan
 from controller.mapreduce.progress import OnProgress, Report
 from controller.mapreduce.results import read_results
 from controller.mapreduce.runner import Find, Runner
+from controller.mapreduce.trace import traced
 from edge_agent.model.errors import EdgeWhiskError
 
 _log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ async def run_planned(
     find_targets: FindTargets | None = None,
 ) -> Report:
     """The same for a run that is planned; `find_targets` is asked for more nodes."""
-    async with crew(run.id, targets, find_targets) as (nodes, find):
+    async with crew(run.id, targets, find_targets) as (nodes, find), traced(run.id):
         return await execute(run, nodes, find=find, on_progress=on_progress)
 
 

@@ -58,6 +58,8 @@ class JobPool(Protocol):
 class Engine:
     """The use cases on activations. `start` may be called once the pool runs."""
 
+    _stopping = False
+
     def __init__(
         self,
         *,
@@ -71,7 +73,6 @@ class Engine:
         traces: Traces | None = None,
         wall_ms: Callable[[], int] = wall_ms,
     ) -> None:
-        self.traces = traces
         self.builtins = builtins
         self.limits = limits or Limits(SystemLimits())
         self._store = store
@@ -79,18 +80,13 @@ class Engine:
         self._log = log
         self._wall_ms = wall_ms
         self._builtin_runner = BuiltinRunner(builtins)
-        actions = {name: builtin.action for name, builtin in builtins.items()}
+        actions = {name: one.action for name, one in builtins.items()}
         self._resolve = Resolver(store.entities, actions)
-        self.events = EventStream()
+        self.events = told = EventStream()
         self._endings = Endings(
-            store,
-            stream=stream,
-            events=self.events,
-            log=log,
-            results=results,
-            traces=traces,
+            store, stream=stream, events=told, log=log, results=results, traces=traces
         )
-        self.metrics = self._endings.metrics
+        self.metrics, self.traces = self._endings.metrics, traces
         self._compositions = Compositions(
             submit=self.submit,
             resolve=self._resolve,
@@ -98,11 +94,9 @@ class Engine:
             limit=lambda: self.limits.system.sequence_length,
             wall_ms=wall_ms,
         )
+        accepted = store.inbox.by_namespace
         self.throttles = Throttles(
-            self.limits,
-            store.inbox.by_namespace,
-            wall_ms=wall_ms,
-            on_refusal=self._refused,
+            self.limits, accepted, wall_ms=wall_ms, on_refusal=self._refused
         )
         self._firing = Firing(
             store,
@@ -125,7 +119,6 @@ class Engine:
             store.inbox, runs, most=self._most_under_way, wall_ms=wall_ms
         )
         self.backlog = Backlog(store, self, wall_ms=wall_ms)
-        self._stopping = False
 
     def start_delivery(self) -> None:
         """Begin with what an earlier life of the agent accepted and did not finish."""

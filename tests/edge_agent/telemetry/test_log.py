@@ -63,9 +63,10 @@ def written(request: pytest.FixtureRequest) -> Iterator[Written]:
     found = Written(JsonLines() if json_wanted else ConsoleLines(CONSOLE))
     log = logging.getLogger("edge_agent")
     log.addHandler(found.handler)
-    before, log.level = log.level, logging.INFO
+    before = log.level
+    log.setLevel(logging.INFO)
     yield found
-    log.level = before
+    log.setLevel(before)
     log.removeHandler(found.handler)
 
 
