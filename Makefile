@@ -45,7 +45,7 @@ kernel: $(DEV_STAMP) system-packages ## control groups of version 2 in a virtual
 	$(BIN)/python -m pytest -m kernel tests/kernel $(ARGS)
 
 hosts: SYSTEM := debootstrap:debootstrap systemd-nspawn:systemd-container \
-  ssh-keygen:openssh-client ip:iproute2 bwrap:bubblewrap
+  ssh-keygen:openssh-client ip:iproute2 mkfs.ext4:e2fsprogs bwrap:bubblewrap
 hosts: $(DEV_STAMP) system-packages ## deploy to real systemd machines (root on Debian; takes minutes)
 	$(BIN)/python -m pytest -m hosts tests/hosts $(ARGS)
 
