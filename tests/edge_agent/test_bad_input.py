@@ -19,7 +19,7 @@ import pytest
 PYTHON, NODE = "python:default", "nodejs:default"
 MEBIBYTE = 1 << 20
 FINE = "def main(args):\n    return args\n"
-BOMB_MB = 120
+BOMB_MB = 80
 #: What a bomb runs into first depends on how the sandbox is held.
 TOO_MUCH = ("too large", "no space", "efbig", "enospc", "exhausted its memory")
 
