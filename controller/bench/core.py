@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.bench.accepting import durable, jobs
+from controller.bench.cold_starts import cold
 from controller.bench.computing import (
     node_killed,
     pi_against_multiprocessing,
@@ -29,7 +30,7 @@ from controller.bench.pins import gpio
 from controller.bench.row import Row
 from controller.bench.sequences import sequences
 from controller.bench.server import Cores, on_cores
-from controller.bench.starting import cold, memory, start
+from controller.bench.starting import memory, start
 from controller.bench.web import web
 
 Measurement = Callable[[Cores], list[Row]]

@@ -84,12 +84,13 @@ class Agent:
         action: str,
         code: str,
         *,
+        kind: str = "python:default",
         memory_mb: int = 256,
         annotations: Mapping[str, Any] | None = None,
     ) -> None:
         marks = (annotations or {}).items()
         body = {
-            "exec": {"kind": "python:default", "code": code},
+            "exec": {"kind": kind, "code": code},
             "limits": {"memory": memory_mb},
             "annotations": [{"key": key, "value": value} for key, value in marks],
         }
