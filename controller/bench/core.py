@@ -26,6 +26,7 @@ from controller.bench.invoking import payload, slots, warm
 from controller.bench.isolation import containers, isolation
 from controller.bench.load import BenchError
 from controller.bench.messages import messages
+from controller.bench.messages_durable import messages_durable
 from controller.bench.pins import gpio
 from controller.bench.row import Row
 from controller.bench.sequences import sequences
@@ -48,6 +49,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "start": start,
     "durable": durable,
     "messages": messages,
+    "messages-durable": messages_durable,
     "gpio": gpio,
     "generator": generator,
     "isolation": isolation,

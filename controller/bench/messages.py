@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,11 @@ class Watched:
 
 def messages(cores: Cores) -> list[Row]:
     with broker() as port:
-        with _agent(cores, port) as (node, watched), MessageClient(port) as client:
-            _warm_up(client)
+        with (
+            message_agent(cores, port) as (node, watched),
+            MessageClient(port) as client,
+        ):
+            warm_up(client)
             idle_mb = watched.rss_mb()
             sustained = _sustained(client, watched)
             alone = _alone(client, watched)
@@ -138,7 +141,7 @@ def _rows(
 # --- what is measured ---------------------------------------------------------------
 
 
-def _warm_up(client: MessageClient) -> None:
+def warm_up(client: MessageClient) -> None:
     client.flood(WARM_UP, timeout_s=TIMEOUT_S)
 
 
@@ -193,7 +196,7 @@ def _node_red(cores: Cores, port: int) -> dict[str, Any]:
         MessageClient(port) as client,
     ):
         watched = Watched("node-red", pid)
-        _warm_up(client)
+        warm_up(client)
         return {
             "sustained": _sustained(client, watched),
             "alone": _alone(client, watched),
@@ -223,9 +226,15 @@ def broker() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _agent(cores: Cores, port: int) -> Iterator[tuple[Agent, Watched]]:
+def message_agent(
+    cores: Cores, port: int, *, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[Agent, Watched]]:
+    """An agent whose action answers what comes from the broker."""
     settings = f'[mqtt]\nbroker = "127.0.0.1:{port}"\n[logging]\nlevel = "WARNING"\n'
-    with agent(cores=cores.served, settings=settings) as node, on_cores(cores.asking):
+    with (
+        agent(cores=cores.served, settings=settings, environment=environment) as node,
+        on_cores(cores.asking),
+    ):
         node.put("back", BACK)
         _connect(node)
         yield node, Watched("edge-agent", node.pid)
