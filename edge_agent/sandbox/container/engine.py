@@ -234,9 +234,12 @@ async def find_engine(wanted: str) -> Engine | str:
     """The engine at socket `wanted` or, of `auto`, the first; or why there is none."""
     if not wanted:
         return "none is wanted (container.socket)"
-    found = await asyncio.to_thread(_sockets) if wanted == "auto" else [wanted]
+    found = await asyncio.to_thread(_sockets) if wanted == "auto" else {wanted: True}
     reasons = []
-    for socket in found:
+    for socket, ours in found.items():
+        if not ours:
+            reasons.append(f"{socket} is not ours to use: its group must have our user")
+            continue
         try:
             return await Engine.connect(socket)
         except EngineError as error:
@@ -253,8 +256,10 @@ async def describe_engine(wanted: str) -> str:
     return str(engine.facts)
 
 
-def _sockets() -> list[str]:
-    return [path for path in SOCKETS if os.access(path, os.W_OK)]
+def _sockets() -> dict[str, bool]:
+    """Those that are there, and whether we may use them."""
+    there = (path for path in SOCKETS if Path(path).exists())
+    return {path: os.access(path, os.W_OK) for path in there}
 
 
 async def _ask_facts(session: aiohttp.ClientSession, socket: str) -> EngineFacts:

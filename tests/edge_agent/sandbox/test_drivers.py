@@ -11,7 +11,7 @@ from edge_agent import settings
 from edge_agent.model.errors import SettingsError
 from edge_agent.sandbox.base import ActionToBlame, SandboxSpec
 from edge_agent.sandbox.container.document import Terms
-from edge_agent.sandbox.container.engine import Engine, EngineFacts
+from edge_agent.sandbox.container.engine import Engine, EngineFacts, describe_engine
 from edge_agent.sandbox.container.factory import ContainerFactory
 from edge_agent.sandbox.drivers import Drivers
 from edge_agent.sandbox.process import ProcessFactory
@@ -116,3 +116,14 @@ async def test_an_engine_that_does_not_answer_is_none(tmp_path: Any) -> None:
     said = await ContainerFactory.open(wanted, pool_mb=1)
     assert isinstance(said, str)
     assert str(tmp_path) in said
+
+
+async def test_a_socket_of_another_user_is_told_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    socket = tmp_path / "sock"
+    socket.touch()
+    monkeypatch.setattr("edge_agent.sandbox.container.engine.SOCKETS", (str(socket),))
+    monkeypatch.setattr("os.access", lambda *_: False)
+    said = await describe_engine("auto")
+    assert said == f"none: {socket} is not ours to use: its group must have our user"
