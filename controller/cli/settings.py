@@ -41,6 +41,9 @@ async def list_settings(call: Call) -> None:
 @with_target
 async def set_settings(call: Call, pairs: Pairs) -> None:
     """Override settings: it counts at once, and after a restart."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise InputError(f"{pair}: expected KEY=VALUE")
     await _change(call, parse(pairs))
 
 

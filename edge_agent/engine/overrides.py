@@ -20,25 +20,28 @@ from edge_agent.model.errors import BadRequest, SettingsError
 from edge_agent.settings import Settings, parse_settings
 from edge_agent.store.overrides import OverrideStore
 
-#: What may be overridden.
-KEYS = (
-    "pool.memory_mb",
-    "limits.timeout_ms.least",
-    "limits.timeout_ms.standard",
-    "limits.timeout_ms.greatest",
-    "limits.memory_mb.least",
-    "limits.memory_mb.standard",
-    "limits.memory_mb.greatest",
-    "limits.logs_mb.standard",
-    "limits.logs_mb.greatest",
-    "limits.code_bytes",
-    "limits.payload_bytes",
-    "limits.sequence_length",
-    "limits.blocking_wait_ms",
-    "limits.invocations_per_minute",
-    "limits.fires_per_minute",
-    "limits.concurrent_invocations",
-)
+_TERABYTE_MB = 1 << 20
+_DAY_MS = 86_400_000
+_COUNT = 1_000_000_000
+#: What may be overridden, and the most that makes sense.
+KEYS = {
+    "pool.memory_mb": _TERABYTE_MB,
+    "limits.timeout_ms.least": _DAY_MS,
+    "limits.timeout_ms.standard": _DAY_MS,
+    "limits.timeout_ms.greatest": _DAY_MS,
+    "limits.memory_mb.least": _TERABYTE_MB,
+    "limits.memory_mb.standard": _TERABYTE_MB,
+    "limits.memory_mb.greatest": _TERABYTE_MB,
+    "limits.logs_mb.standard": 1024,
+    "limits.logs_mb.greatest": 1024,
+    "limits.code_bytes": 1 << 30,
+    "limits.payload_bytes": 1 << 30,
+    "limits.sequence_length": 1000,
+    "limits.blocking_wait_ms": _DAY_MS,
+    "limits.invocations_per_minute": _COUNT,
+    "limits.fires_per_minute": _COUNT,
+    "limits.concurrent_invocations": _COUNT,
+}
 _SOURCE = "override"
 #: No use in more of it: the bodies that bring it are not read (A7).
 _BODIES = ("limits.code_bytes", "limits.payload_bytes")
@@ -93,6 +96,7 @@ class Overrides:
         kept: dict[str, Any] = {}
         for key, value in self._store.settings.items():
             try:
+                _check_keys({key: value})  # a release before may have known more
                 self._laid_over({**kept, key: value})
             except BadRequest as error:
                 log.warning("the override of %s is left out: %s", key, error)
@@ -112,10 +116,11 @@ class Overrides:
             settings = parse_settings(document, source=_SOURCE)
         except SettingsError as error:
             raise BadRequest(str(error).removeprefix(f"{_SOURCE}: ")) from error
-        most = settings.server.body_bytes
-        for key in _BODIES:
-            if overrides.get(key, 0) > most:
-                raise BadRequest(f"{key}: Expected at most server.body_bytes, {most}")
+        bodies = settings.server.body_bytes
+        for key, value in overrides.items():
+            most = min(KEYS[key], bodies) if key in _BODIES else KEYS[key]
+            if value > most:
+                raise BadRequest(f"{key}: Expected at most {most}")
         return settings
 
     def _shown(self, key: str, standard: Settings) -> Shown:

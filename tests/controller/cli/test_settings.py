@@ -39,7 +39,7 @@ def test_settings_are_listed_overridden_and_taken_back(edgectl: Edgectl) -> None
 
 
 def test_a_wrong_setting_is_named(edgectl: Edgectl) -> None:
-    for wrong in ("pool.colour=1", f"{MEMORY}=many"):
+    for wrong in ("pool.colour=1", f"{MEMORY}=many", MEMORY):
         said = edgectl("settings", "set", wrong)
         assert said.code == 2, said
         assert wrong.partition("=")[0] in said.err

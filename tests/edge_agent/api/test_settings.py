@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from edge_agent.engine.overrides import KEYS
+from edge_agent.model.limits import Bounds, SystemLimits
 from edge_agent.settings import Pool, Settings
 
 PATH = "/edge/v1/settings"
@@ -62,6 +63,9 @@ async def test_put_replaces_patch_adds_null_takes_back(server: Any) -> None:
         ({"pool.memory_mb": -1}, "pool.memory_mb: Expected `int` >= 1"),
         ({"limits.memory_mb.greatest": 5}, "limits.memory_mb: expected 0 <= least"),
         ({"limits.code_bytes": 1 << 40}, "limits.code_bytes: Expected at most"),
+        ({"limits.code_bytes": 1 << 29}, "limits.code_bytes: Expected at most 524288"),
+        ({"pool.memory_mb": 10**20}, "pool.memory_mb: Expected at most 1048576"),
+        ({LENGTH: 1001}, "limits.sequence_length: Expected at most 1000"),
         ([1], "JSON object expected"),
     ],
 )
@@ -82,6 +86,20 @@ async def test_overrides_stay_across_restarts(serving: Callable[..., Any]) -> No
         shown = (await change(server, "GET")).body
         assert shown[LENGTH]["value"] == 100
         assert (await server("GET", "/")).body["limits"]["sequence_length"] == 100
+
+
+async def test_overrides_that_the_file_no_longer_bears_are_left_out(
+    serving: Callable[..., Any],
+) -> None:
+    bounds = Bounds(least=128, standard=512, greatest=1024)
+    async with serving(Settings()) as server:
+        await change(server, "PUT", {LENGTH: 100, "limits.memory_mb.greatest": 256})
+        unknown = {**server.services.store.overrides.settings, "pool.colour": 1}
+        await server.services.store.overrides.set_settings(unknown)
+    async with serving(Settings(limits=SystemLimits(memory_mb=bounds))) as server:
+        shown = (await change(server, "GET")).body
+        assert shown[LENGTH]["origin"] == "override"
+        assert shown["limits.memory_mb.greatest"] == {"value": 1024, "origin": "file"}
 
 
 async def test_d19_a_chain_of_100_steps_is_possible(server: Any) -> None:
