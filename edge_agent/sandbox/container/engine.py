@@ -258,8 +258,14 @@ async def describe_engine(wanted: str) -> str:
 
 def _sockets() -> dict[str, bool]:
     """Those that are there, and whether we may use them."""
-    there = (path for path in SOCKETS if Path(path).exists())
-    return {path: os.access(path, os.W_OK) for path in there}
+    return {path: os.access(path, os.W_OK) for path in SOCKETS if _is_there(path)}
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except PermissionError:  # in a folder that is not ours to look into
+        return True
 
 
 async def _ask_facts(session: aiohttp.ClientSession, socket: str) -> EngineFacts:
