@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -134,9 +135,13 @@ class Machine:
         run(*self.enter, "ip", "link", "set", self.port, state)
 
     def lose_power(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        """Its first process is killed, and with it all; systemd-nspawn ends then."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        pid = self.process.pid
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        self.process.wait(STOP_TIMEOUT_S)
 
     def power_off(self) -> None:
         """SIGTERM makes systemd-nspawn shut the machine down in order."""

@@ -8,8 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,21 @@ context = ssl.create_default_context(cafile=ca)
 context.verify_flags |= ssl.VERIFY_X509_STRICT
 print(urllib.request.urlopen(request, timeout=60, context=context).read().decode())
 """
+
+
+WAIT_S = 120
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Asked again and again; a request that fails meanwhile is no answer."""
+    give_up = time.monotonic() + WAIT_S
+    while True:
+        with suppress(AssertionError):
+            if condition():
+                return
+        if time.monotonic() > give_up:
+            raise TimeoutError
+        time.sleep(0.3)
 
 
 @dataclass(frozen=True, slots=True)

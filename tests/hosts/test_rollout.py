@@ -7,20 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.hosts.site import FINGERPRINT, Outcome, Site
+from tests.hosts.site import FINGERPRINT, Outcome, Site, wait_until
 
 if TYPE_CHECKING:
-    from tests.hosts.conftest import Lab, Machine
+    from tests.hosts.conftest import Machine
 
 pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(900)]
 
-RELEASE = "basename $(readlink /opt/edgewhisk/current)"
 # A request each 50 ms until it is told to stop, on a connection of its own; then how
 # many there were, and the failures.
 LOAD = """
@@ -47,31 +46,26 @@ while not pathlib.Path(folder, "stop").exists():
     time.sleep(max(0, 0.05 - (time.monotonic() - began)))
 pathlib.Path(folder, "told").write_text(json.dumps([count, failures]))
 """
+RELEASE = "basename $(readlink /opt/edgewhisk/current)"
+MANIFEST = """
+project:
+  name: home
+  packages:
+    default:
+      actions:
+        greet: {function: greet.py, runtime: "python:default"}
+"""
 ADD = '{"exec": {"kind": "python:default", "code": "def main(a): return {\\"n\\": a[\\"n\\"] + 1}"}}'
-NOTE = '{"exec": {"kind": "python:default", "code": "def main(a): return a"}}'
 
 
-@pytest.fixture(scope="module")
-def site(
-    lab: Lab,
-    wheelhouse: Path,
-    edgectl: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Site]:
-    with ExitStack() as stack:
-        machines = tuple(
-            stack.enter_context(lab.machine(f"fleet{n}", 10 + n)) for n in (1, 2, 3)
-        )
-        yield Site(machines, tmp_path_factory.mktemp("fleet"), wheelhouse, edgectl)
+@pytest.fixture
+def site(fleet: Site) -> Site:
+    return fleet
 
 
-@pytest.fixture(scope="module")
-def deployed(site: Site) -> Outcome:
-    return site.deploy(site.inventory())
-
-
-def releases(site: Site) -> list[str]:
-    return [machine.ssh(RELEASE).strip() for machine in site.machines]
+@pytest.fixture
+def deployed(fleet_deployed: Outcome) -> Outcome:
+    return fleet_deployed
 
 
 @contextmanager
@@ -94,7 +88,7 @@ def test_a_fleet_is_deployed_and_a_second_run_changes_nothing(
     before = [machine.ssh(FINGERPRINT) for machine in site.machines]
     began = time.monotonic()
 
-    again = site.deploy(site.inventory())
+    again = site.deploy(site.with_broker())
 
     assert again.code == 0, again.talk
     assert set(again.changed.values()) == {0}
@@ -106,7 +100,7 @@ def test_one_key_opens_every_node_and_edgectl_knows_the_authority(
     site: Site, deployed: Outcome
 ) -> None:
     assert deployed.code == 0
-    done = site.run("doctor", "--fleet", str(site.inventory()), "--json")
+    done = site.run("doctor", "--fleet", str(site.with_broker()), "--json")
 
     assert "certificate" not in done.stdout
     for machine in site.machines:
@@ -117,15 +111,15 @@ def test_an_upgrade_under_load_fails_no_request(
     site: Site, deployed: Outcome, tmp_path: Path
 ) -> None:
     assert deployed.code == 0
-    before = releases(site)
+    before = site.releases()
     newer = site.with_release("edge_agent/senses.py", "# another release")
 
     with load(site, site.machines[1], tmp_path):
-        outcome = newer.deploy(site.inventory())
+        outcome = newer.deploy(site.with_broker())
     count, failures = json.loads((tmp_path / "told").read_text())
 
     assert outcome.code == 0, outcome.talk
-    assert set(releases(site)).isdisjoint(before)
+    assert set(site.releases()).isdisjoint(before)
     assert count > 100
     assert failures == []
 
@@ -133,32 +127,51 @@ def test_an_upgrade_under_load_fails_no_request(
 def test_a_release_whose_actions_fail_goes_back_by_itself(
     site: Site, deployed: Outcome
 ) -> None:
-    before = releases(site)
+    before = site.releases()
     broken = site.with_release(
         "edge_agent/sandbox/launchers/python.py", "raise SystemExit(3)", only=True
     )
 
-    outcome = broken.deploy(site.inventory())
+    outcome = broken.deploy(site.with_broker())
 
     assert outcome.code == 1
-    assert releases(site) == before
+    assert site.releases() == before
     assert "rolled back to" in outcome.host("fleet1")["reason"]
     assert "left as it was, since fleet1 failed" in outcome.host("fleet2")["reason"]
     for machine in site.machines:
         assert site.ask("GET", "/api/v1", machine=machine)
 
 
+def test_a_release_that_dies_as_a_service_goes_back_by_itself(
+    site: Site, deployed: Outcome
+) -> None:
+    before = site.releases()
+    broken = site.with_release(
+        "edge_agent/systemd.py",
+        "if 'NOTIFY_SOCKET' in os.environ: raise OSError('no day for it')",
+    )
+
+    outcome = broken.deploy(site.with_broker(), "--canary", "2")
+
+    assert outcome.code == 1
+    assert site.releases() == before
+    for canary in ("fleet1", "fleet2"):
+        assert "rolled back to" in outcome.host(canary)["reason"]
+    assert "no day for it" in outcome.host("fleet1")["reason"]
+    assert "left as it was, since fleet1" in outcome.host("fleet3")["reason"]
+
+
 def test_a_release_that_does_not_start_is_never_switched_to(
     site: Site, deployed: Outcome
 ) -> None:
-    before = releases(site)
+    before = site.releases()
     broken = site.with_release("edge_agent/app.py", "import no_such_module")
 
-    outcome = broken.deploy(site.inventory())
+    outcome = broken.deploy(site.with_broker())
 
     assert outcome.code == 1
     assert "no_such_module" in outcome.host("fleet1")["reason"]
-    assert releases(site) == before
+    assert site.releases() == before
 
 
 def test_a_wrong_certificate_goes_back_by_itself(site: Site, deployed: Outcome) -> None:
@@ -171,7 +184,7 @@ def test_a_wrong_certificate_goes_back_by_itself(site: Site, deployed: Outcome) 
         machine.ssh(make)
     tls = {"server": {"tls": {"certificate": wrong, "key": wrong}}}
 
-    outcome = site.deploy(site.inventory(edge_agent_settings=tls))
+    outcome = site.deploy(site.with_broker(edge_agent_settings=tls))
 
     assert outcome.code == 1
     assert "certificate is refused" in outcome.host("fleet1")["reason"]
@@ -182,10 +195,10 @@ def test_a_wrong_certificate_goes_back_by_itself(site: Site, deployed: Outcome) 
 def test_rollback_brings_the_release_before(site: Site, deployed: Outcome) -> None:
     first = deployed.talk.split("deploying ")[1].split(":")[0]
 
-    outcome = site.play("deploy", "-i", str(site.inventory()), "--rollback")
+    outcome = site.play("deploy", "-i", str(site.with_broker()), "--rollback")
 
     assert outcome.code == 0, outcome.talk
-    assert set(releases(site)) == {first}
+    assert set(site.releases()) == {first}
 
 
 def test_a_node_that_is_off_is_caught_up_by_the_next_run(
@@ -193,50 +206,72 @@ def test_a_node_that_is_off_is_caught_up_by_the_next_run(
 ) -> None:
     newest = site.with_release("edge_agent/senses.py", "# a third release")
     last = site.machines[-1]
-    dead = newest.inventory(
+    dead = newest.with_broker(
         hosts={last.name: {"ansible_host": "10.77.0.98"}}, name="dead.yaml"
     )
 
     outcome = newest.deploy(dead)
-    again = newest.deploy(site.inventory())
+    again = newest.deploy(site.with_broker())
 
     assert outcome.code == 1
     assert outcome.host(last.name)["unreachable"] == 1
     assert outcome.host("fleet1")["reason"] is None
     assert again.code == 0, again.talk
-    assert len(set(releases(site))) == 1
+    assert len(set(site.releases())) == 1
 
 
-def test_an_event_of_one_node_runs_an_action_on_another_and_the_broker_is_guarded(
+def test_a_machine_that_loses_power_in_the_middle_is_caught_up_and_nothing_is_halved(
     site: Site, deployed: Outcome
 ) -> None:
-    """With TLS and a user each; the broker is on the first, nobody else has one."""
-    first, second, third = site.machines
-    names = {machine.name: {} for machine in site.machines[:1]}
-    inventory = site.inventory(groups={"mqtt_brokers": {"hosts": names}})
-    fleet = ["--fleet", str(inventory), "--node"]
-    publish = ["action", "invoke", "/whisk.system/mqtt/publish", "-p", "payload", "{}"]
+    last, before = site.machines[-1], site.releases()
+    newest = site.with_release("edge_agent/senses.py", "# a fourth release")
+    folders = last.root / "opt/edgewhisk/releases"
+    there = set(folders.iterdir())
 
-    outcome = site.deploy(inventory)
-    again = site.deploy(inventory)
-    site.ask("PUT", "/api/v1/namespaces/_/actions/note", NOTE, machine=second)
-    on = site.run("on", "mqtt", "events/door", "note", *fleet, second.name)
-    sent = site.run(*publish, "-p", "topic", "events/door", *fleet, third.name)
-    time.sleep(2)
-    ran = site.ask("GET", "/api/v1/namespaces/_/activations?name=note", machine=second)
-    anonymous = first.ssh(
-        "python3 - <<'END'\n"
-        "import socket, ssl\n"
-        "context = ssl._create_unverified_context()\n"
-        f"stream = context.wrap_socket(socket.create_connection(('{first.address}', 8883)))\n"
-        "stream.sendall(bytes.fromhex('100d00044d5154540402003c000161'))\n"
-        "print(stream.recv(4).hex())\nEND"
+    def is_half_way() -> bool:
+        return any((new / "bin/pip").exists() for new in set(folders.iterdir()) - there)
+
+    wheels = ["--wheelhouse", str(site.wheelhouse)]
+    inventory = str(site.with_broker())
+
+    with newest.under_way("deploy", "-i", inventory, *wheels) as process:
+        wait_until(is_half_way)
+        last.lose_power()
+        _, talk = process.communicate(timeout=300)
+    others = [machine.ssh(RELEASE) for machine in site.machines[:-1]]
+    last.boot()
+    after_boot = last.ssh(RELEASE).strip()
+    wait_until(lambda: bool(site.ask("GET", "/api/v1", machine=last)))
+    again = newest.deploy(site.with_broker())
+
+    assert process.returncode == 1
+    assert f"{last.name}: unreachable" in talk
+    assert set(others).isdisjoint(before)
+    assert after_boot == before[-1]
+    assert again.code == 0, again.talk
+    assert len(set(site.releases())) == 1
+
+
+def test_a_machine_that_was_flashed_anew_gets_what_was_applied(
+    site: Site, deployed: Outcome
+) -> None:
+    inventory, last = str(site.with_broker()), site.machines[-1].name
+    (site.folder / "greet.py").write_text("def main(args): return args")
+    (site.folder / "manifest.yaml").write_text(MANIFEST)
+    manifest = ["-f", str(site.folder / "manifest.yaml")]
+    applied = site.run("apply", *manifest, "--fleet", inventory)
+    removed = site.play("remove", "-i", inventory, "--limit", last, "--yes")
+
+    outcome = site.deploy(site.with_broker())
+    greeted = site.ask(
+        "POST",
+        "/api/v1/namespaces/_/actions/greet?blocking=true&result=true",
+        '{"name": "Ann"}',
+        machine=site.machines[-1],
     )
 
+    assert applied.returncode == 0, applied.stderr
+    assert removed.code == 0, removed.talk
     assert outcome.code == 0, outcome.talk
-    assert again.code == 0, again.talk
-    assert set(again.changed.values()) == {0}, again.talk
-    assert on.returncode == 0, on.stderr
-    assert sent.returncode == 0, sent.stderr + sent.stdout
-    assert [record["name"] for record in ran] == ["note"]
-    assert anonymous.strip() == "20020005"  # CONNACK: not authorised
+    assert f"{last}: changed: created action greet" in outcome.talk
+    assert greeted == {"name": "Ann"}
