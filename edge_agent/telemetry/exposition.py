@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -86,11 +87,17 @@ def _lines(name: str, text: str, value: float | Histogram) -> Iterator[str]:
         yield f"{name}{{{text}}} {value:.15g}"
         return
     sums = list(accumulate(value.counts))
-    bounds = [*(f"{bound:.15g}" for bound in value.bounds), "+Inf"]
-    for bound, count in zip(bounds, sums, strict=True):
-        yield f"{name}_bucket{{{joined(text, labels(le=bound))}}} {count}"
+    start = f"{name}_bucket{{{text}," if text else f"{name}_bucket{{"
+    for end, count in zip(_ends(value.bounds), sums, strict=True):
+        yield f"{start}{end}{count}"
     yield f"{name}_sum{{{text}}} {value.total:.15g}"
     yield f"{name}_count{{{text}}} {sums[-1]}"
+
+
+@cache
+def _ends(bounds: tuple[float, ...]) -> list[str]:
+    """What stands behind a bucket's own labels."""
+    return [f'le="{bound:.15g}"}} ' for bound in bounds] + ['le="+Inf"} ']
 
 
 def _escaped(text: str) -> str:

@@ -23,7 +23,8 @@ from edge_agent.telemetry.exposition import (
 from edge_agent.telemetry.own_metrics import OwnMetrics
 
 #: Actions that are remembered; the one that was first seen longest ago is forgotten.
-ACTIONS_MOST = 2000
+#: A thousand would be 8 MB of text at every scrape.
+ACTIONS_MOST = 500
 #: Namespaces whose refusals and activations are counted apart.
 NAMESPACES_MOST = 1000
 
