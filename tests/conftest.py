@@ -335,6 +335,10 @@ NEEDS = {
     "node": Need(lambda: _has("node"), "apt-get install nodejs"),
     "browser": Need(lambda: _has("chromium"), "apt-get install chromium"),
     "clients": Need(lambda: _has("npm"), "apt-get install npm"),
+    "wsk": Need(
+        lambda: _has(os.environ.get("WSK", "wsk")),
+        "WSK=/path/to/wsk (Apache OpenWhisk's CLI, from its releases)",
+    ),
     "kubernetes": Need(
         lambda: all(map(_has, CONTROL_PLANE)) and find_spec("kubernetes") is not None,
         "pip install 'edgewhisk[kubernetes]', and " + ", ".join(CONTROL_PLANE),
@@ -351,7 +355,7 @@ ASKED_FOR = {
     "kernel": "make kernel (as root on Debian; takes minutes)",
 }
 # A reason to skip that tells what to do about it.
-MENDABLE = re.compile(r"apt-get|make (hosts|engines|kernel)")
+MENDABLE = re.compile(r"apt-get|WSK=|make (hosts|engines|kernel)")
 
 
 def pytest_collection_modifyitems(
