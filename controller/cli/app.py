@@ -21,6 +21,7 @@ from controller.cli import (
     bench,
     bridge,
     bundle,
+    dashboard,
     demo,
     deploy,
     doctor,
@@ -34,6 +35,7 @@ from controller.cli import (
     rule,
     settings,
     target,
+    top,
     trigger,
 )
 from controller.cli.errors import DONE, report
@@ -47,7 +49,17 @@ _OPERATE = "Operate"
 
 DEBUG = "--debug"
 #: As `edgectl --help` shows them.
-_ORDER = ["demo", "local", "action", "trigger", "rule", "package", "activation"]
+_ORDER = [
+    "demo",
+    "local",
+    "top",
+    "dashboard",
+    "action",
+    "trigger",
+    "rule",
+    "package",
+    "activation",
+]
 _ORDER += [
     "events",
     "on",
@@ -138,6 +150,8 @@ def root(
 
 app.command("demo", rich_help_panel=_SEE)(demo.demo)
 app.add_typer(local.app, name="local", rich_help_panel=_SEE)
+app.command("top", rich_help_panel=_SEE)(top.top)
+app.command("dashboard", rich_help_panel=_SEE)(dashboard.dashboard)
 app.add_typer(action.app, name="action", rich_help_panel=_USE)
 app.add_typer(trigger.app, name="trigger", rich_help_panel=_USE)
 app.add_typer(rule.app, name="rule", rich_help_panel=_USE)

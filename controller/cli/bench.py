@@ -16,6 +16,39 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Load tests, with reports.")
 
+Scenarios = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SCENARIO]...",
+        help="concurrency, payload, transfer, latency (the default: those four), "
+        "coldstart, burst, mqtt, mixed, soak.",
+    ),
+]
+Quick = Annotated[bool, typer.Option("--quick", help="Fewer points, of seconds each.")]
+Repetitions = Annotated[
+    int, typer.Option("--repetitions", min=1, help="Of each point.")
+]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")
+]
+Broker = Annotated[str, typer.Option("--broker", metavar="HOST:PORT", help="For mqtt.")]
+Price = Annotated[
+    float | None, typer.Option("--price", min=0, help="Of a node's hour.")
+]
+Watts = Annotated[float | None, typer.Option("--watts", min=0, help="A node draws.")]
+Processes = Annotated[
+    int, typer.Option("--processes", min=0, help="Generators on this machine.")
+]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        "--workers", metavar="GROUP", help="Generators on hosts of the inventory."
+    ),
+]
+WorkerSettings = Annotated[
+    list[str] | None,
+    typer.Option("--worker-set", metavar="NAME=VALUE", help="Of role load_worker."),
+]
 _LIMITS = ("rate_per_s", "concurrency", "payload_bytes")
 
 
@@ -28,48 +61,17 @@ def group() -> None:
 @with_target
 def run(
     call: Call,
-    scenarios: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[SCENARIO]...",
-            help="concurrency, payload, transfer, latency (the default: those four), "
-            "coldstart, burst, mqtt, mixed, soak.",
-        ),
-    ] = None,
+    scenarios: Scenarios = None,
     *,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer points, of seconds each.")
-    ] = False,
-    repetitions: Annotated[
-        int, typer.Option("--repetitions", min=1, help="Of each point.")
-    ] = 1,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")
-    ] = Path("bench-results/run"),
-    broker: Annotated[
-        str, typer.Option("--broker", metavar="HOST:PORT", help="For mqtt.")
-    ] = "",
-    price: Annotated[
-        float | None, typer.Option("--price", min=0, help="Of a node's hour.")
-    ] = None,
-    watts: Annotated[
-        float | None, typer.Option("--watts", min=0, help="That a node draws.")
-    ] = None,
-    processes: Annotated[
-        int, typer.Option("--processes", min=0, help="Generators on this machine.")
-    ] = 0,
-    workers: Annotated[
-        str | None,
-        typer.Option(
-            "--workers", metavar="GROUP", help="Generators on hosts of the inventory."
-        ),
-    ] = None,
-    worker_settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--worker-set", metavar="NAME=VALUE", help="Of the role load_worker."
-        ),
-    ] = None,
+    quick: Quick = False,
+    repetitions: Repetitions = 1,
+    out: Out = Path("bench-results/run"),
+    broker: Broker = "",
+    price: Price = None,
+    watts: Watts = None,
+    processes: Processes = 0,
+    workers: Workers = None,
+    worker_settings: WorkerSettings = None,
 ) -> None:
     """Run load tests, one point after another, and write a report.
 

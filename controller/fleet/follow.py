@@ -28,6 +28,8 @@ POLL_S = 1.0
 REOPEN_S = 0.5
 #: The agent sends a comment every 15 s; a stream quiet for longer is dead.
 IDLE_S = 60.0
+#: A result of 1 MB and 10 MB of logs, with room for escapes.
+LINE_MOST = 32 << 20
 #: The longest an action runs: it may have started that long before it ended.
 LONGEST_MS = 300_000
 #: A record may be written that long after its end (A46).
@@ -109,13 +111,26 @@ async def _stream(client: Client) -> AsyncIterator[ActivationRecord | None]:
         ) as answer:
             if answer.status in _NO_STREAM:
                 raise _NoStream
-            async for line in answer.content:
+            async for line in _lines(answer.content):
                 if line.startswith(b": connected"):
                     yield None
                 elif line.startswith(b"data:"):
                     yield _RECORD.decode(line[5:])
     except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.MsgspecError):
         return
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length up to `LINE_MOST`; a record is one, with result and logs."""
+    parts: list[bytes] = []
+    async for chunk in content.iter_any():
+        *ended, rest = chunk.split(b"\n")
+        for line in ended:
+            yield b"".join([*parts, line])
+            parts = []
+        parts.append(rest)
+        if sum(map(len, parts)) > LINE_MOST:
+            raise ValueError(f"a line of more than {LINE_MOST} bytes")
 
 
 async def _newer(

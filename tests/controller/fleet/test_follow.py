@@ -90,6 +90,18 @@ async def test_a_stream_is_followed(host: Any) -> None:
     server.next.put_nowait(None)
 
 
+async def test_a_record_of_many_megabytes_is_one_line_all_the_same(host: Any) -> None:
+    server = Server(streams=True)
+
+    def connected() -> None:
+        big = {**server.add(1), "logs": ["x" * 3_000_000]}
+        server.next.put_nowait(big)
+        server.next.put_nowait(server.add(2))
+
+    assert await names(host, server, 2, connected) == ["a1", "a2"]
+    server.next.put_nowait(None)
+
+
 async def test_what_ended_while_the_stream_was_broken_is_fetched(host: Any) -> None:
     server = Server(streams=True)
 
