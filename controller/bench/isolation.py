@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from controller.bench.actions import HELLO, HELLO_BODY
 from controller.bench.invoking import BLOCKING
 from controller.bench.load import BenchError, Measured, Request, drive
-from controller.bench.processes import cpu_s
+from controller.bench.processes import busy_ns
 from controller.bench.row import Row, median_ratio, rounded
 from controller.bench.server import Agent, Cores, agent, on_cores
 
@@ -110,7 +110,7 @@ def _by_turns(
 
 
 def _round(node: Agent, request: Request) -> Figures:
-    before = cpu_s(node.pid)
+    before = busy_ns(node.pid)
     measured = drive(request, connections=1, seconds=ROUND_S)
-    spent = cpu_s(node.pid) - before
-    return spent / len(measured.latencies_ns) * 1e6, measured
+    spent = busy_ns(node.pid) - before
+    return spent / len(measured.latencies_ns) / 1000, measured
