@@ -25,8 +25,8 @@ from controller.mapreduce.examples import example
 from controller.mapreduce.progress import Progress, Report
 from controller.mapreduce.run import run_job
 
-PI_POINTS, PI_CHUNKS, PI_ROUNDS = 400_000_000, 128, 5
-TINY, TINY_NODES, TINY_ROUNDS = 5000, 3, 5
+PI_POINTS, PI_CHUNKS, PI_ROUNDS = 200_000_000, 128, 3
+TINY, TINY_NODES, TINY_ROUNDS = 5000, 3, 3
 #: Of a core, to each of eight nodes: what is left is the controller's.
 SHARE_OF_ALL = 0.75
 NODES = (1, 2, 4, 8)

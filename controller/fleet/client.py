@@ -16,6 +16,7 @@ after the repeats that `retry` allows. One client may be used by many tasks at o
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -25,6 +26,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from controller.fleet.lanes import Lanes
 from controller.fleet.pki import ssl_for
 from controller.fleet.retry import NO_RETRY, Retry
 from controller.fleet.target import Target, basic
@@ -71,7 +73,8 @@ _Answered = TypeVar("_Answered")
 class Client:
     """Talks to one target. Enter it before use.
 
-    `timeout_s` is for one request, its blocking wait included.
+    `timeout_s` is for one request, its blocking wait included. `lean`: thousands of
+    small invocations a second are to come (see `lanes`).
     """
 
     def __init__(
@@ -81,8 +84,11 @@ class Client:
         retry: Retry | None = None,
         timeout_s: float = ANSWER_TIMEOUT_S,
         connections: int = 256,
+        lean: bool = False,
     ) -> None:
         self.target = target
+        self._lean = lean
+        self._lanes: Lanes | None = None
         self._retry = retry or Retry()
         self._timeout_s = timeout_s
         self._connections = connections
@@ -100,10 +106,29 @@ class Client:
             headers={"Authorization": self.target.authorization},
             skip_auto_headers=("Accept-Encoding", "User-Agent"),
         )
+        self._lanes = self._made_lanes() if self._lean else None
         self._opened = Transport(
-            self.target, session, retry=self._retry, timeout_s=self._timeout_s
+            self.target,
+            session,
+            retry=self._retry,
+            timeout_s=self._timeout_s,
+            lanes=self._lanes,
         )
         return self
+
+    def _made_lanes(self) -> Lanes | None:
+        """None where the general client's ways with certificates are needed."""
+        tls = ssl_for(ca=self.target.ca, insecure=self.target.insecure)
+        secure = self.target.url.startswith("https:")
+        if secure and not isinstance(tls, ssl.SSLContext):
+            return None
+        return Lanes(
+            URL(self.target.url),
+            authorization=self.target.authorization,
+            tls=tls if secure and isinstance(tls, ssl.SSLContext) else None,
+            connections=self._connections,
+            connect_timeout_s=CONNECT_TIMEOUT_S,
+        )
 
     async def __aexit__(
         self,
@@ -113,6 +138,8 @@ class Client:
     ) -> None:
         session = self._transport.session
         self._opened = None
+        if self._lanes is not None:
+            self._lanes.close()
         await session.close()
 
     @property

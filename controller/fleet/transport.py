@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from controller.fleet.lanes import Lanes, OddAnswer
 from controller.fleet.retry import BUSY, Retry, may_repeat
 from controller.fleet.target import Target
 from controller.fleet.wire import ErrorBody
@@ -119,8 +120,11 @@ class Transport:
         *,
         retry: Retry,
         timeout_s: float,
+        lanes: Lanes | None = None,
     ) -> None:
         self.session = session
+        #: For POSTs, until the host answers in a way that they do not know.
+        self._lanes = lanes
         self._target = target
         self._retry = retry
         self._timeout_s = timeout_s
@@ -195,6 +199,8 @@ class Transport:
         body: bytes | None,
         headers: Mapping[str, str] | None,
     ) -> Reply:
+        if self._lanes is not None and method == "POST" and body:
+            return await self._posted(self._lanes, url, body, headers)
         given = {} if body is None else _JSON_HEADERS
         try:
             async with self.session.request(
@@ -217,6 +223,27 @@ class Transport:
         except TimeoutError as error:
             text = f"{self._target.url}: no answer within {self._timeout_s:g} s"
             raise Late(0, text, maybe_done=True) from error
+
+    async def _posted(
+        self, lanes: Lanes, url: URL, body: bytes, headers: Mapping[str, str] | None
+    ) -> Reply:
+        here, timeout_s = self._target.url, self._timeout_s
+        try:
+            answer = await lanes.post(url, body, headers=headers, timeout_s=timeout_s)
+            return Reply(*answer)
+        except OddAnswer as error:
+            self._lanes = None
+            text = f"{here}: an answer without its length"
+            raise OpenWhiskError(0, text, maybe_done=True) from error
+        except TimeoutError as error:
+            text = f"{here}: no answer within {timeout_s:g} s"
+            raise Late(0, text, maybe_done=True) from error
+        except ConnectionResetError as error:
+            text = f"{here}: the connection broke: {error}"
+            raise OpenWhiskError(0, text, maybe_done=True) from error
+        except OSError as error:
+            text = f"{here}: cannot connect: {error.strerror or error}"
+            raise OpenWhiskError(0, text) from error
 
     def _broken(self, error: aiohttp.ClientError) -> OpenWhiskError:
         sent = not isinstance(error, _UNSENT)

@@ -112,7 +112,7 @@ async def crew(
         async def met(found: Sequence[Target]) -> list[Node]:
             new = [target for target in found if target not in known]
             for target, name in zip(new, _names(new, known.values()), strict=True):
-                client = Client(target, retry=NO_RETRY)
+                client = Client(target, retry=NO_RETRY, lean=True)
                 await stack.enter_async_context(client)
                 known[target] = wrap(FleetNode(client, name=name, run=run_id))
             return list(known.values())
