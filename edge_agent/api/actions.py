@@ -11,6 +11,7 @@ from edge_agent.api import bodies, query
 from edge_agent.api.answers import answer_json
 from edge_agent.api.call import Call
 from edge_agent.api.pages import answer_page
+from edge_agent.api.put import put_into
 from edge_agent.api.wire import action_item
 from edge_agent.api.written import Written
 from edge_agent.engine.waiting import Accepted
@@ -43,12 +44,7 @@ async def get(call: Call) -> Written:
 
 
 async def put(call: Call) -> Written:
-    actions = call.services.catalog.actions
-    call.services.catalog.check_changeable(call.identity, call.name)
-    overwrite = query.flag(call.query, "overwrite")
-    body = await bodies.document(call)
-    action = await actions.put(call.identity, call.name, body, overwrite=overwrite)
-    return answer_json(call, action)
+    return answer_json(call, await put_into(call, call.services.catalog.actions))
 
 
 async def delete(call: Call) -> Written:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from edge_agent.api import bodies, query
+from edge_agent.api import query
 from edge_agent.api.answers import answer_json
 from edge_agent.api.call import Call
 from edge_agent.api.pages import answer_page
+from edge_agent.api.put import put_into
 from edge_agent.api.wire import contents_answer, package_answer, package_item
 from edge_agent.api.written import Written
 
@@ -21,11 +22,7 @@ async def get(call: Call) -> Written:
 
 
 async def put(call: Call) -> Written:
-    packages = call.services.catalog.packages
-    call.services.catalog.check_changeable(call.identity, call.name)
-    overwrite = query.flag(call.query, "overwrite")
-    body = await bodies.document(call)
-    package = await packages.put(call.identity, call.name, body, overwrite=overwrite)
+    package = await put_into(call, call.services.catalog.packages)
     return answer_json(call, package_answer(package))
 
 

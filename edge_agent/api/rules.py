@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from edge_agent.api import bodies, query
+from edge_agent.api import bodies
 from edge_agent.api.answers import answer_json, answer_text
 from edge_agent.api.call import Call
 from edge_agent.api.pages import answer_page
+from edge_agent.api.put import put_into
 from edge_agent.api.wire import rule_answer, rule_item
 from edge_agent.api.written import Written
 
@@ -21,11 +22,7 @@ async def get(call: Call) -> Written:
 
 
 async def put(call: Call) -> Written:
-    rules = call.services.catalog.rules
-    call.services.catalog.check_changeable(call.identity, call.name)
-    overwrite = query.flag(call.query, "overwrite")
-    body = await bodies.document(call)
-    rule = await rules.put(call.identity, call.name, body, overwrite=overwrite)
+    rule = await put_into(call, call.services.catalog.rules)
     return answer_json(call, rule_answer(rule))
 
 

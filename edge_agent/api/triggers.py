@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from edge_agent.api import bodies, query
+from edge_agent.api import bodies
 from edge_agent.api.answers import answer_json, answer_nothing
 from edge_agent.api.call import Call, sendable
 from edge_agent.api.pages import answer_page
+from edge_agent.api.put import put_into
 from edge_agent.api.wire import trigger_answer, trigger_item
 from edge_agent.api.written import Written
 
@@ -34,11 +35,7 @@ async def get(call: Call) -> Written:
 
 
 async def put(call: Call) -> Written:
-    triggers = call.services.catalog.triggers
-    call.services.catalog.check_changeable(call.identity, call.name)
-    overwrite = query.flag(call.query, "overwrite")
-    body = await bodies.document(call)
-    stored = await triggers.put(call.identity, call.name, body, overwrite=overwrite)
+    stored = await put_into(call, call.services.catalog.triggers)
     return answer_json(call, trigger_answer(*stored))
 
 
