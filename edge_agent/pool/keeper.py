@@ -75,6 +75,7 @@ class Keeper:
         self._code_of = code_of
         self._prewarm = prewarm
         self._prewarm_after_ns = 0
+        self.replace_later = False
         self.prewarm_counts = PrewarmCounts()
 
     def create_for(self, waiting: Waiting, kind: str) -> None:
@@ -87,7 +88,14 @@ class Keeper:
         self._start(proxy, name=f"pool.create {waiting.job.activation_id}")
 
     def use_prewarmed(self, proxy: Proxy, waiting: Waiting) -> None:
+        """Another is started for it at once where none is left, else when a job ends.
+
+        Its start would take the processor from what is waited for.
+        """
         self._sandboxes.use_prewarmed(proxy)
+        spec = proxy.spec
+        left = self._sandboxes.prewarmed_for(spec.kind, spec.memory_mb)
+        self.replace_later = left is not None
         proxy.bind(waiting, StartKind.PREWARMED)
         self._convene(proxy, waiting)
         name = f"pool.init {waiting.job.activation_id}"
@@ -146,6 +154,7 @@ class Keeper:
 
     def prewarm(self) -> None:
         """Start what is missing of the prewarmed, as far as memory goes."""
+        self.replace_later = False
         if not self._prewarm or self._jobs.clock() < self._prewarm_after_ns:
             return
         sandboxes = self._sandboxes

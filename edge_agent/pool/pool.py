@@ -227,7 +227,8 @@ class Pool:
             case UsePrewarmed(sandbox=proxy):
                 self._active += 1
                 self._keeper.use_prewarmed(proxy, waiting)
-                self._prewarm()
+                if not self._keeper.replace_later:
+                    self._prewarm()
             case Create(kind=kind):
                 self._active += 1
                 self._keeper.create_for(waiting, kind)
@@ -296,6 +297,8 @@ class Pool:
             self._shrink()
         if self._queue.jobs:
             self._serve_queue()
+        if self._keeper.replace_later:
+            self._prewarm()
         self._tell()
         # Last: whoever is told may submit the next job at once.
         if waiting is not None and not waiting.future.done():

@@ -160,6 +160,22 @@ async def test_use_a_prewarmed_container_and_create_a_new_one_to_fill_its_place(
     assert house.states() == {"ready": 1, "prewarmed": 1}
 
 
+async def test_a_replacement_waits_for_the_job_while_another_stands_ready(
+    open_pool: Open,
+) -> None:
+    house = await open_pool(memory_mb=1024, prewarm={"python:default": 2})
+    await house.settle()
+    for sandbox in house.sandboxes:
+        sandbox.hold_runs = True
+    job = house.submit()
+    await house.settle()
+    assert len(house.factory.asked("create")) == 2
+    house.factory.busy[0].release()
+    assert (await job).start is StartKind.PREWARMED
+    await house.settle()
+    assert len(house.factory.asked("create")) == 3
+
+
 @pytest.mark.parametrize("given", [{"kind": "nodejs:20"}, {"memory": 128}])
 async def test_not_use_a_prewarmed_container_if_it_doesnt_fit(
     open_pool: Open, given: dict[str, Any]
