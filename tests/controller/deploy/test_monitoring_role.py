@@ -7,15 +7,20 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
 
-from controller.deploy.authority import open_authority
 from controller.deploy.playbook import environment_for
 from controller.deploy.release import find_ansible
+from controller.local import LocalFleet
+from controller.local_broker import free_port
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(120)]
 
@@ -47,23 +52,40 @@ NODES = {
 }
 
 
-@pytest.fixture
-def written(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFleet]:
+    """One node that speaks https."""
+    found = LocalFleet(tmp_path_factory.mktemp("local"))
+    found.up(1, broker=False, tls=True)
+    yield found
+    found.down()
+
+
+@pytest.fixture(scope="module")
+def written(fleet: LocalFleet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the role has made, as this user."""
+    tmp_path = tmp_path_factory.mktemp("role")
     role = tmp_path / "roles" / "monitoring"
     shutil.copytree(find_ansible() / "roles" / "monitoring", role)
     (role / "handlers" / "main.yml").write_text(HANDLERS)
-    with open_authority(tmp_path / "pki") as authority:
-        authority.issue("attic", ["attic"])
+    shutil.copytree(fleet.directory / "pki", tmp_path / "pki")
+    [node] = fleet.status().nodes
+    live = {
+        "ansible_host": "127.0.0.1",
+        "edge_agent_tls_port": int(node.tls_url.rpartition(":")[2]),
+        "edge_agent_system_key": node.system_key,
+    }
+    nodes = {**NODES, "live": live}
     watcher = {
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
-        "monitoring_nodes": list(NODES),
+        "monitoring_nodes": list(nodes),
+        "monitoring_scrape_s": 1,
         "monitoring_config_dir": str(tmp_path / "written"),
         "monitoring_user": str(os.getuid()),
         "monitoring_readers": str(os.getgid()),
     }
-    inventory: dict[str, Any] = {"all": {"hosts": {**NODES, "watcher": watcher}}}
+    inventory: dict[str, Any] = {"all": {"hosts": {**nodes, "watcher": watcher}}}
     (tmp_path / "inventory.yaml").write_text(yaml.safe_dump(inventory))
     (tmp_path / "play.yaml").write_text(PLAYBOOK)
     command = [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yaml"]
@@ -85,7 +107,7 @@ def test_each_node_is_asked_with_its_own_key_and_the_fleets_authority(
     text = (written / "prometheus.yml").read_text()
     jobs = {job["job_name"]: job for job in yaml.safe_load(text)["scrape_configs"]}
 
-    assert jobs.keys() == {"edgewhisk/attic", "edgewhisk/cellar"}
+    assert jobs.keys() == {"edgewhisk/attic", "edgewhisk/cellar", "edgewhisk/live"}
     attic, cellar = jobs["edgewhisk/attic"], jobs["edgewhisk/cellar"]
     assert attic["basic_auth"]["username"] == "u1"
     assert Path(attic["basic_auth"]["password_file"]).read_text() == "k1"
@@ -106,3 +128,34 @@ def test_each_node_is_asked_with_its_own_key_and_the_fleets_authority(
         check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_node_answers_prometheus_over_https_with_the_fleets_authority(
+    written: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    command = ["prometheus", f"--config.file={written / 'prometheus.yml'}"]
+    command += [f"--storage.tsdb.path={tmp_path}", "--log.level=error"]
+    with subprocess.Popen(
+        [*command, f"--web.listen-address=127.0.0.1:{port}"], env=WITH_PROMTOOL
+    ) as prometheus:
+        try:
+            target = _seen(f"http://127.0.0.1:{port}/api/v1/targets", node="live")
+        finally:
+            prometheus.terminate()
+
+    assert (target["health"], target["lastError"]) == ("up", "")
+    assert target["scrapeUrl"].startswith("https://")
+
+
+def _seen(url: str, *, node: str) -> dict[str, Any]:
+    """The target, once it has been asked."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        time.sleep(0.1)
+        with suppress(OSError), urlopen(url, timeout=5) as answer:
+            for one in json.load(answer)["data"]["activeTargets"]:
+                if one["labels"]["node"] == node and one["health"] != "unknown":
+                    found: dict[str, Any] = one
+                    return found
+    raise AssertionError(node)

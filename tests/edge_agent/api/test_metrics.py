@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from edge_agent.model.limits import SystemLimits
 from edge_agent.settings import Metrics, Pool, Settings
 from edge_agent.telemetry.exposition import CONTENT_TYPE
 
@@ -75,6 +76,18 @@ async def test_e15_e16_e19_the_pool_is_told_in_upstreams_words(server: Any) -> N
     for method, code in (("post", 200), ("put", 200), ("get", 404)):
         answered = f'counter_http_{method}_counter_total{{{NODE},statusCode="{code}"}}'
         assert lines[answered] == "1"
+
+
+async def test_e10_a_caller_that_is_refused_is_counted(serving: Any) -> None:
+    limits = SystemLimits(invocations_per_minute=1)
+    async with serving(Settings(limits=limits)) as server:
+        await server.put_action()
+        statuses = [(await server.invoke()).status for _ in range(3)]
+        lines = await scrape(server)
+
+    assert statuses.count(429) >= 1
+    timed = f'openwhisk_action_limit_timed_total{{{NODE},namespace="guest"}}'
+    assert lines[timed] == str(statuses.count(429))
 
 
 async def test_e16_what_runs_and_what_waits_is_counted_with_its_memory(
