@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import chain, repeat
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from controller.fleet.client import Client, OpenWhiskError
 from controller.fleet.retry import NO_RETRY
 from controller.fleet.target import Target
 from controller.fleet.transport import Late
+from tests.certificates import Authority
 
 BODY = (
     b'{"activationId":"%032x","namespace":"guest","name":"a","version":"0.0.1",'
@@ -172,3 +175,25 @@ async def test_where_nobody_listens_nothing_was_sent() -> None:
         with pytest.raises(OpenWhiskError, match="cannot connect") as caught:
             await client.invoke("a")
     assert (caught.value.status, caught.value.maybe_done) == (0, False)
+
+
+@pytest.mark.blocks_loop("the authority is read from its file")
+async def test_the_fleets_own_authority_is_trusted_and_no_other(tmp_path: Path) -> None:
+    ours, other = Authority(), Authority()
+    certificate, key = ours.issue("127.0.0.1").write(tmp_path, "host")
+    for name, authority in (("ours", ours), ("other", other)):
+        await asyncio.to_thread((tmp_path / name).write_text, authority.certificate)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    served = Host(repeat([whole(BODY % 1)]))
+    server = await asyncio.start_server(served.serve, "127.0.0.1", 0, ssl=tls)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with Client(Target(url, "a:b", ca=tmp_path / "ours"), lean=True) as client:
+        assert (await client.invoke("a")).success
+    wrong = Target(url, "a:b", ca=tmp_path / "other")
+    async with Client(wrong, retry=NO_RETRY, lean=True) as client:
+        with pytest.raises(OpenWhiskError, match="cannot connect") as caught:
+            await client.invoke("a")
+    assert not caught.value.maybe_done
+    assert len(served.requests) == 1
+    server.close()
