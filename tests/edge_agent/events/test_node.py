@@ -79,6 +79,28 @@ async def test_every_message_has_a_result_though_the_node_is_killed(
     await ground.until(lambda: len(numbers(outsider)) == 401, timeout_s=15)
 
 
+async def test_messages_beyond_a_throttle_wait_at_the_broker_and_none_is_lost(
+    agent_factory: AgentFactory, broker: Broker, ground: Ground
+) -> None:
+    settings = (
+        f'[mqtt]\nbroker = "{broker.address}"\nbackoff_s = 0.05\n'
+        'backoff_most_s = 0.2\n[limits]\nconcurrent_invocations = 2\n'
+        '[sandbox]\nminimum_level = "rlimits"\n'
+    )
+    agent = await asyncio.to_thread(agent_factory, settings=settings)
+    await asyncio.to_thread(subscribe, agent, "in/#")
+    outsider = ground.outsider(broker.address)
+    await outsider.listen("out/echo")
+
+    def flood() -> None:
+        for number in range(30):
+            outsider.publish(f"in/{number % 3}", {"n": number})
+
+    await asyncio.to_thread(flood)
+    await ground.until(lambda: len(numbers(outsider)) == 30, timeout_s=15)
+    assert len(outsider.heard) == 30
+
+
 def ask(topic: str, number: int) -> Properties:
     properties = Properties(PacketTypes.PUBLISH)
     properties.ResponseTopic = topic
