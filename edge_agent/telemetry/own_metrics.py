@@ -29,6 +29,8 @@ SERIES_MOST, SERIES_OF_ACTION_MOST = 2000, 100
 LABELS_MOST = 5
 VALUE_CHARACTERS = 100
 
+#: What a histogram is written as.
+_PARTS = ("_bucket", "_sum", "_count")
 #: A line of a log: a stamp of thirty columns, a space, the stream (C23).
 _MARK = "stdout: ::metric "
 _MARK_AT = 31
@@ -94,6 +96,7 @@ class OwnMetrics:
         where = (action, one.labels)
         series = self._series.get(one.name, {})
         if where not in series:
+            self._check_name(one)
             self._check_room(action)
             self._kinds[one.name] = one.kind
             series = self._series.setdefault(one.name, series)
@@ -103,6 +106,19 @@ class OwnMetrics:
             before.add(one.value)
         else:
             series[where] = one.value + (before if one.kind == "counter" else 0)
+
+    def _check_name(self, one: Measurement) -> None:
+        """No two series may be written under one name."""
+        if one.name in self._kinds:
+            return
+        for part in _PARTS:
+            whole = one.name.removesuffix(part)
+            if whole != one.name and self._kinds.get(whole) == "histogram":
+                raise ValueError(one.name)
+            if one.kind == "histogram" and one.name + part in self._kinds:
+                raise ValueError(one.name)
+        if PREFIX + one.name == REFUSED:
+            raise ValueError(one.name)
 
     def _check_room(self, action: str) -> None:
         count = self._of_action.get(action, 0)

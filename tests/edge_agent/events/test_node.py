@@ -84,7 +84,7 @@ async def test_messages_beyond_a_throttle_wait_at_the_broker_and_none_is_lost(
 ) -> None:
     settings = (
         f'[mqtt]\nbroker = "{broker.address}"\nbackoff_s = 0.05\n'
-        'backoff_most_s = 0.2\n[limits]\nconcurrent_invocations = 2\n'
+        "backoff_most_s = 0.2\n[limits]\nconcurrent_invocations = 2\n"
         '[sandbox]\nminimum_level = "rlimits"\n'
     )
     agent = await asyncio.to_thread(agent_factory, settings=settings)

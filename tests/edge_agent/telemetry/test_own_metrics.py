@@ -88,6 +88,27 @@ async def test_a_name_keeps_its_kind() -> None:
     assert found[own_metrics.REFUSED + "{}"] == "1"
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("x 1 histogram", "x_count 1"),
+        ("x_sum 1", "x 1 histogram"),
+        ("x 1", "metrics_refused 1 counter"),
+        ("x 1", "metrics_refused_total 1"),
+    ],
+)
+async def test_no_two_series_have_one_name(texts: tuple[str, str]) -> None:
+    own = OwnMetrics()
+    own.read(A, [line(f"::metric {text}") for text in texts])
+
+    found = await shown(own)
+    text = await write(own.families(), fixed="")
+    announced = [one for one in text.splitlines() if one.startswith("# TYPE")]
+
+    assert found[own_metrics.REFUSED + "{}"] == "1"
+    assert len(announced) == len(set(announced)) == 2
+
+
 async def test_the_number_of_series_is_bounded(monkeypatch: Any) -> None:
     monkeypatch.setattr(own_metrics, "SERIES_MOST", 250)
     own = OwnMetrics()
