@@ -123,6 +123,8 @@ class ProcessFactory:
                 ),
             )
             _demand(sandbox.minimum_level, kernel)
+            for finding in found.findings:
+                _log.warning("kinds: %s", finding)
             factory = cls(
                 sandbox,
                 probe=kernel,

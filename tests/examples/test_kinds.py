@@ -52,8 +52,9 @@ def run(script: str, **variables: str) -> str:
 
 def ask(agent: Agent, method: str, path: str, body: Any = None) -> Any:
     request = urllib.request.Request(agent.url + path, method=method)
-    if path.startswith("/api"):
-        key = base64.b64encode(agent.key.encode()).decode()
+    if path != "/":
+        key = agent.key if path.startswith("/api") else agent.system_key
+        key = base64.b64encode(key.encode()).decode()
         request.add_header("Authorization", f"Basic {key}")
     if body is not None:
         request.data = json.dumps(body).encode()
@@ -105,6 +106,9 @@ def test_a_kind_of_a_manifest_is_listed_and_serves_many(bash: Agent) -> None:
         assert record["response"]["result"] == {"greeting": f"Hello, {name}!"}
         assert record["logs"] == []  # they are in the record a moment later
     assert "ruby" not in runtimes
+    node = ask(bash, "GET", "/edge/v1/node")
+    assert any("ruby.interpreter must be" in text for text in node["kinds_missing"])
+    assert "ruby.interpreter must be" in bash.log.read_text()
 
 
 def test_an_action_of_a_manifests_kind_fails_as_others_do(bash: Agent) -> None:
