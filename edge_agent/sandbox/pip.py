@@ -87,6 +87,8 @@ class Pip:
             *("--ro-bind", self._wheels, _WHEELS),
             *("--ro-bind", str(tools), f"{_TOOLS}/pip"),
             *("--bind", str(folder), _RESULT),
+            # Wheels are unpacked there first; a sandbox's /tmp holds no large ones.
+            *("--setenv", "TMPDIR", _RESULT),
         ]
 
     def _command(
@@ -107,7 +109,11 @@ class Pip:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=TIMEOUT_S,
-                env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": home},
+                env={
+                    "PATH": "/usr/local/bin:/usr/bin:/bin",
+                    "HOME": home,
+                    "TMPDIR": home,
+                },
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise PackagesError(f"pip did not end well: {error}") from error
