@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -15,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_agent.model.activations import Cause
+from edge_agent.sandbox.fork_server import ForkedChild, Parked
 from edge_agent.sandbox.fork_starter import PATIENCE, ForkStarter
+from edge_agent.sandbox.spawn import raise_descriptors
 
 if TYPE_CHECKING:
     from tests.edge_agent.sandbox.conftest import Bench, OpenBench
@@ -260,3 +264,31 @@ def test_an_agent_that_is_an_ordinary_user_forks_too(tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout == '{"uid":1000,"caps":true,"pids":2} forked\n', done.stderr
+
+
+def test_a_parked_child_may_have_a_high_descriptor() -> None:
+    """With 200 sandboxes an agent has more than 1023, and `select` takes no more."""
+    ours, theirs = socket.socketpair()
+    raise_descriptors()
+    high = socket.socket(fileno=fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, 1500))
+    ours.close()
+    parked = Parked(high, ForkedChild(0, -1), network=True)
+    assert parked.alive
+    theirs.close()
+    assert not parked.alive
+    high.close()
+
+
+@pytest.mark.node
+async def test_node_starts_in_a_namespace_that_stands_ready(held: Bench) -> None:
+    code = (
+        "const fs = require('fs')\n"
+        "function main () { return { cmd: fs.readFileSync('/proc/1/cmdline', 'utf8'),"
+        " uid: process.getuid(), home: process.env.HOME,"
+        " odd: Object.keys(process.env).filter(k => k.startsWith('MALLOC')),"
+        " cores: process.report.getReport().userLimits.core_file_size_blocks.soft } }"
+    )
+    found = await held.once(code, family="nodejs")
+    assert "python_fork" in found["cmd"]
+    assert (found["uid"], found["home"], found["odd"]) == (1000, "/action", [])
+    assert str(found["cores"]) == "0"
