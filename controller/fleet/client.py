@@ -27,6 +27,7 @@ import msgspec
 from yarl import URL
 
 from controller.fleet.lanes import Lanes
+from controller.fleet.outcomes import read_outcome
 from controller.fleet.pki import ssl_for
 from controller.fleet.retry import NO_RETRY, Retry
 from controller.fleet.target import Target, basic
@@ -34,7 +35,6 @@ from controller.fleet.transport import (
     ANSWER_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
     OpenWhiskError,
-    Reply,
     Transport,
 )
 from controller.fleet.wire import (
@@ -49,13 +49,7 @@ from controller.fleet.wire import (
     TriggerBody,
     TriggerView,
 )
-from edge_agent.model.activations import (
-    ActivationRecord,
-    ActivationSummary,
-    Status,
-    failure,
-    success,
-)
+from edge_agent.model.activations import ActivationRecord, ActivationSummary
 from edge_agent.model.entities import Action
 
 __all__ = ["NO_RETRY", "Client", "OpenWhiskError", "Retry"]
@@ -65,8 +59,7 @@ POLL_MOST_S = 1.0
 #: The longest list one GET gives (A27).
 PAGE = 200
 
-_ACCEPTED, _NO_CONTENT, _NOT_FOUND = 202, 204, 404
-_RECORD = msgspec.json.Decoder(ActivationRecord)
+_NO_CONTENT, _NOT_FOUND = 204, 404
 _Answered = TypeVar("_Answered")
 
 
@@ -189,7 +182,7 @@ class Client:
         reply = await self._transport.send(
             "POST", url, payload, headers=_traced(traceparent), outcomes=True
         )
-        return _outcome(reply)
+        return read_outcome(reply)
 
     async def post(
         self, name: str, payload: bytes = b"{}", *, traceparent: str = ""
@@ -401,21 +394,3 @@ def _query(**given: Any) -> str:
 
 def _traced(traceparent: str) -> dict[str, str] | None:
     return {"traceparent": traceparent} if traceparent else None
-
-
-def _outcome(reply: Reply) -> Outcome:
-    if reply.status == _ACCEPTED:  # it still runs (A70)
-        found = reply.activation_id or reply.decode(Accepted).activation_id
-        return Outcome(found, None, reply.body)
-    if reply.body.startswith(b"["):  # A66: the bare array, even without `result`
-        if reply.is_outcome:
-            response = failure(Status.APPLICATION_ERROR, msgspec.Raw(reply.body))
-        else:
-            response = success(reply.body)
-        return Outcome(reply.activation_id, response, reply.body)
-    try:
-        record = _RECORD.decode(reply.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        text = f"the answer is not an activation: {error}"
-        raise OpenWhiskError(reply.status, text) from error
-    return Outcome(record.activation_id, record.response, reply.body)
