@@ -11,9 +11,8 @@ from pathlib import Path
 
 BUSY_TIMEOUT_S = 10.0
 CACHE_KIB = 2048
-#: Pages of the write-ahead log before it is folded back (8 MB): a page that is written
-#: again meanwhile goes to the file once.
-CHECKPOINT_PAGES = 2000
+#: Pages of the write-ahead log before it is folded back (4 MB).
+CHECKPOINT_PAGES = 1000
 
 MIGRATIONS = (
     """
