@@ -30,7 +30,7 @@ TINY, TINY_NODES, TINY_ROUNDS = 5000, 3, 3
 #: Of a core, to each of eight nodes: what is left is the controller's.
 SHARE_OF_ALL = 0.75
 NODES = (1, 2, 4, 8)
-SPEED_POINTS = 100_000_000
+SPEED_POINTS = 200_000_000
 UNEQUAL = (1, 2, 4)
 UNEQUAL_POINTS = 150_000_000
 KILLED_POINTS = 120_000_000
@@ -177,7 +177,7 @@ def speed_up(cores: Cores) -> list[Row]:
             fleet(count, cores.all, slots=1, share=shares) as agents,
         ):
             run(job, agents, points=points // 10, chunks=4 * count)  # warm
-            ran = run(job, agents, points=points, chunks=16 * count)
+            ran = run(job, agents, points=points, chunks=32 * count)
             taken[count] = ran.seconds * max(NODES) / count
     speeds = {count: taken[1] / seconds for count, seconds in taken.items()}
     most = max(NODES)
