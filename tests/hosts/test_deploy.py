@@ -317,6 +317,7 @@ def test_a_backup_is_restored(site: Site, deployed: Outcome) -> None:
     assert site.ask("GET", trigger)["name"] == "kept"
 
 
+@pytest.mark.slow
 def test_a_raspberry_pi_gets_its_limits_once_and_a_broker_from_the_bundle(
     site: Site, deployed: Outcome
 ) -> None:
@@ -357,8 +358,11 @@ def test_remove_leaves_nothing_but_what_it_names(site: Site, deployed: Outcome) 
         " sudo grep -rl --exclude='*-' edgewhisk /etc; id edgewhisk 2>/dev/null;"
         " ss -Hltn 'sport = :443 or sport = :3233 or sport = :8883'; true"
     )
-    broker = site.machine.ssh("systemctl is-active mosquitto").strip()
+    broker = site.machine.ssh(
+        "dpkg-query --show mosquitto >/dev/null 2>&1"
+        " && systemctl is-active mosquitto || echo none"
+    )
 
     assert outcome.code == 0, outcome.talk
     assert left == ""
-    assert broker == "active"  # as Debian has it
+    assert broker.strip() in {"active", "none"}  # as Debian has it
