@@ -77,9 +77,9 @@ def test_a_stall_shows_in_the_open_loop_alone_and_failures_by_status(
         share = line["statuses"]["500"] / line["requests"]
         assert share == pytest.approx(0.1, abs=0.04)
         assert line["errors"] == {"500 out of order": line["statuses"]["500"]}
-        assert line["max_ms"] > 900
+        assert line["max_ms"] > 600
     # A fifth of what was due waited; the closed loop asked once in that second.
-    assert opened["p99_ms"] > 700
+    assert opened["p99_ms"] > 500
     assert closed["p99_ms"] < opened["p99_ms"] / 2
     run = document(ran)
     assert any("slots" not in text and "nodes" in text for text in run["not_measured"])
