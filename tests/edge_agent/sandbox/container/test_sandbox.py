@@ -106,8 +106,12 @@ async def test_a_create_that_is_cancelled_leaves_no_container(house: Any) -> Non
         await asyncio.sleep(delay_s)
         making.cancel()
         await asyncio.wait([making])
-    assert not house.engine.containers()
+        if not making.cancelled():  # the engine was quicker
+            await making.result().destroy()
     assert not house.factory.live
+    async with asyncio.timeout(10):  # an engine lists for a moment what it removes
+        while house.engine.containers():
+            await asyncio.sleep(0.1)
 
 
 @pytest.mark.engines
